@@ -1,0 +1,41 @@
+-- core: schemas, roles and the check that the library was preloaded.
+
+-- Everything below would be an empty promise in a server that did not preload
+-- the library, so creation stops here.
+CREATE FUNCTION ward.require_preload() RETURNS void
+	LANGUAGE c STRICT PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'ward_require_preload';
+SELECT ward.require_preload();
+DROP FUNCTION ward.require_preload();
+
+CREATE SCHEMA _ward;
+COMMENT ON SCHEMA ward IS 'pg_ward: what DBAs, officers and analysts call';
+COMMENT ON SCHEMA _ward IS 'pg_ward: its catalog; read it through schema ward';
+
+-- Roles belong to the cluster: another database may have made them already, and
+-- they stay when the extension is dropped, because grants may depend on them.
+DO $$
+DECLARE
+	wanted name;
+BEGIN
+	FOREACH wanted IN ARRAY ARRAY['ward_officer', 'ward_auditor', 'ward_analyst']::name[]
+	LOOP
+		IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = wanted) THEN
+			EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN', wanted);
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON ROLE ward_officer IS 'pg_ward: manages keys, grants, watches and limits; opens nothing by itself';
+COMMENT ON ROLE ward_auditor IS 'pg_ward: reads the trail and the scope';
+COMMENT ON ROLE ward_analyst IS 'pg_ward: reads the scope and works incidents, without trail text';
+
+REVOKE ALL ON SCHEMA ward, _ward FROM PUBLIC;
+GRANT USAGE ON SCHEMA ward TO PUBLIC;
+
+CREATE FUNCTION ward.version() RETURNS text
+	LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'ward_version';
+REVOKE ALL ON FUNCTION ward.version() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ward.version() TO ward_officer, ward_auditor, ward_analyst;
+COMMENT ON FUNCTION ward.version() IS 'version of the pg_ward library that this server has loaded';

@@ -1,0 +1,146 @@
+/*
+ * trail.h
+ *		Layer 1, the only header of it that other layers include.
+ *
+ * The trail is the append-only evidence: what a call here has returned from is
+ * in the kernel (ward.durability = write) or on disk (fsync), whatever becomes of
+ * the transaction.  Every function that appends raises an error of class WD3xx
+ * when it can't write, and the caller must let it stop the statement (I2).
+ *
+ * Functions that append may be called inside or outside a transaction, also
+ * while one is aborting.  They take one LWLock, allocate no shared memory, do no
+ * catalog access, and need no snapshot.
+ */
+#ifndef WARD_TRAIL_H
+#define WARD_TRAIL_H
+
+#include "core/core.h"
+
+#include "lib/stringinfo.h"
+
+/* ----------------------------------------------------------------
+ * Positions and kinds.  The numbers are on disk for ever.
+ * ----------------------------------------------------------------
+ */
+
+/* Number of a record in this node's trail: its leaf in the tree, from 0. */
+typedef uint64 TrailPosition;
+
+#define TRAIL_POSITION_INVALID PG_UINT64_MAX
+
+typedef enum TrailKind
+{
+	TRAIL_KIND_CONTEXT = 1,	   /* who: session, role, client, actor */
+	TRAIL_KIND_RELATION = 2,   /* a watched relation's name and columns */
+	TRAIL_KIND_STATEMENT = 3,  /* a fingerprint's normalised text */
+	TRAIL_KIND_DISCLOSURE = 4, /* whose data a statement disclosed */
+	TRAIL_KIND_EVENT = 5	   /* anything else: keys, grants, watching, gaps */
+} TrailKind;
+
+/* How the subjects were disclosed (DESIGN section 7). ROW alone is certain. */
+typedef enum TrailManner
+{
+	TRAIL_MANNER_ROW = 1,		/* the row, or values of it, left or was written */
+	TRAIL_MANNER_AGGREGATE = 2, /* it fed an aggregate, DISTINCT or window */
+	TRAIL_MANNER_INFLUENCE = 3, /* it decided which rows, or their order */
+	TRAIL_MANNER_EXISTENCE = 4, /* a constraint's answer gave it away */
+	TRAIL_MANNER_ALL = 5,		/* a path that can't be narrowed: no subject set */
+	TRAIL_MANNER_WRITE = 6		/* inserted, updated or deleted */
+} TrailManner;
+
+/* ----------------------------------------------------------------
+ * Subject sets (subject_set.c): sets of int64.
+ *
+ * A two-level bitmap for dense keys and a hash set for the others; serialised as
+ * runs or delta-varints, whichever is smaller.  Lives in the memory context given
+ * at creation.  Adding never frees; memory is reported so that the owner can
+ * flush a set that outgrows its budget.
+ * ----------------------------------------------------------------
+ */
+typedef struct TrailSubjectSet TrailSubjectSet;
+
+extern TrailSubjectSet *trail_subject_set_create(MemoryContext context);
+/* True when the subject was not yet in the set. */
+extern bool trail_subject_set_add(TrailSubjectSet *set, int64 subject);
+extern bool trail_subject_set_contains(const TrailSubjectSet *set, int64 subject);
+extern uint64 trail_subject_set_count(const TrailSubjectSet *set);
+extern Size trail_subject_set_memory(const TrailSubjectSet *set);
+/* Empties the set but keeps it usable. */
+extern void trail_subject_set_reset(TrailSubjectSet *set);
+extern void trail_subject_set_serialize(const TrailSubjectSet *set, StringInfo into);
+/* Adds what data holds; raises WD303 (trail corrupt) on malformed bytes. */
+extern void trail_subject_set_merge(TrailSubjectSet *set, const char *data, Size len);
+/* Calls visit for each subject in ascending order, until it returns false. */
+extern void trail_subject_set_walk(const TrailSubjectSet *set,
+								   bool (*visit)(int64 subject, void *arg), void *arg);
+
+/* ----------------------------------------------------------------
+ * Recording disclosures (record.c)
+ * ----------------------------------------------------------------
+ */
+
+/*
+ * What a record says of a watched relation.  The witness owns it and keeps it in
+ * its cache; the trail writes it out once a session (and again when the witness
+ * makes a new one, after DDL) and remembers that in described_at.
+ */
+typedef struct TrailRelation
+{
+	Oid relid;
+	const char *schema;
+	const char *name;
+	int ncolumns; /* live columns */
+	int16 *attnums;
+	const char **columns;
+	const char **keys; /* sealing key's name, or NULL for a clear column */
+	int nsubjects;	   /* subject columns */
+	int16 *subject_attnums;
+	const char **classes;		/* subject class of each */
+	TrailPosition described_at; /* set by the trail; INVALID when new */
+} TrailRelation;
+
+typedef struct TrailDisclosure
+{
+	uint64 statement;  /* number of the statement in this session, from 1 */
+	int64 fingerprint; /* query id, 0 when unknown */
+	const char *text;  /* normalised, no literal; NULL when unknown */
+	TrailRelation *relation;
+	int16 subject_attnum;
+	TrailManner manner;
+	const char *reason; /* short word: why this manner; "" for ROW */
+	int nclear;			/* columns seen in clear: never sealed, or opened */
+	const int16 *clear;
+	int nsealed; /* columns seen as ciphertext only */
+	const int16 *sealed;
+	uint64 opens;					 /* values opened for this statement so far */
+	const TrailSubjectSet *subjects; /* NULL exactly with TRAIL_MANNER_ALL */
+} TrailDisclosure;
+
+/*
+ * Writes a disclosure, and before it whatever it refers to that this session has
+ * not yet written (context, relation, statement text).  Returns its position.
+ */
+extern TrailPosition trail_record_disclosure(const TrailDisclosure *disclosure);
+
+/* An event: a kind ("key.created", "watch.added", "trail.gap", ...) and fields. */
+typedef struct TrailField
+{
+	const char *name;
+	const char *value; /* NULL is written as absent */
+} TrailField;
+
+extern TrailPosition trail_record_event(const char *kind, const TrailField *fields, int nfields);
+
+/*
+ * In a parallel worker: who the leader is, so that what the worker writes is
+ * attributed to the leader's session.  Worked out by record.c itself from
+ * ParallelLeaderPid and the state that workers inherit (role, GUCs).
+ */
+
+/* Position after the last record that has reached the kernel. */
+extern TrailPosition trail_end(void);
+
+/* hooks.c: GUCs, shared memory, background workers. Called once by _PG_init. */
+extern void trail_init(void);
+
+#endif /* WARD_TRAIL_H */
