@@ -1,0 +1,73 @@
+-- The SQL contract that no release may change by accident: who may call what, what is
+-- documented, and how privileged functions pin their search_path.
+BEGIN;
+SELECT plan(9);
+
+-- The extension's own objects.
+CREATE TEMP VIEW own_function AS
+SELECT p.oid, n.nspname, p.proname, p.prosecdef, p.proconfig, p.proacl, p.prokind
+  FROM pg_proc p
+  JOIN pg_namespace n ON n.oid = p.pronamespace
+  JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+  JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass
+ WHERE e.extname = 'pg_ward';
+
+CREATE TEMP VIEW own_relation AS
+SELECT c.oid, n.nspname, c.relname, c.relkind, c.relacl
+  FROM pg_class c
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+  JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass
+ WHERE e.extname = 'pg_ward';
+
+CREATE ROLE contract_nobody;
+
+SELECT cmp_ok((SELECT count(*) FROM own_function), '>', 20::bigint, 'there are functions to check');
+
+SELECT is_empty(
+	$$ SELECT format('%I.%I', nspname, proname) FROM own_function
+	    WHERE nspname IN ('ward', '_ward') AND has_function_privilege('contract_nobody', oid, 'EXECUTE') $$,
+	'PUBLIC may call no function of ward or _ward');
+
+-- What PUBLIC may call in pg_catalog is what the sealed types need.
+SELECT is_empty(
+	$$ SELECT format('%I.%I', nspname, proname) FROM own_function
+	    WHERE nspname NOT IN ('ward', '_ward') AND proname !~ '^(ward_)?sealed_' $$,
+	'outside our schemas there are only functions of the sealed types');
+
+SELECT is_empty(
+	$$ SELECT format('%I.%I', nspname, proname) FROM own_function
+	    WHERE prosecdef AND (proconfig IS NULL
+	       OR NOT 'search_path=pg_catalog, pg_temp' = ANY (proconfig)) $$,
+	'each SECURITY DEFINER function pins its search_path');
+
+SELECT is_empty(
+	$$ SELECT format('%I.%I', nspname, relname) FROM own_relation
+	    WHERE relkind IN ('r', 'p', 'v', 'S') AND nspname = '_ward'
+	      AND (CASE relkind WHEN 'S' THEN has_sequence_privilege('contract_nobody', oid, 'USAGE, SELECT, UPDATE')
+	           ELSE has_table_privilege('contract_nobody', oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE') END) $$,
+	'PUBLIC has no privilege on the catalog');
+
+SELECT is_empty(
+	$$ SELECT format('%I.%I', nspname, relname) FROM own_relation
+	    WHERE nspname = 'ward' AND relkind = 'v'
+	      AND has_table_privilege('contract_nobody', oid, 'SELECT') $$,
+	'PUBLIC reads no view of ward');
+
+SELECT is_empty(
+	$$ SELECT format('%I.%I', nspname, relname) FROM own_relation r, unnest(ARRAY['ward_officer', 'ward_auditor', 'ward_analyst']) role
+	    WHERE relkind IN ('r', 'p', 'v') AND has_table_privilege(role, oid, 'INSERT, UPDATE, DELETE, TRUNCATE') $$,
+	'no role of ours writes the catalog by hand');
+
+SELECT is_empty(
+	$$ SELECT format('%I.%I', nspname, proname) FROM own_function
+	    WHERE nspname = 'ward' AND obj_description(oid, 'pg_proc') IS NULL $$,
+	'each public function has a comment');
+
+SELECT is_empty(
+	$$ SELECT format('%I.%I', nspname, relname) FROM own_relation
+	    WHERE nspname = 'ward' AND relkind = 'v' AND obj_description(oid, 'pg_class') IS NULL $$,
+	'each public view has a comment');
+
+SELECT * FROM finish();
+ROLLBACK;
