@@ -1,0 +1,249 @@
+/*
+ * trail_int.h
+ *		Shared by the files of the trail layer; upper layers include trail.h.
+ *
+ * The format on disk is documented byte by byte in docs/trail.md.  All numbers in
+ * it are little-endian; times are microseconds since 1970-01-01 00:00 UTC.
+ */
+#ifndef WARD_TRAIL_INT_H
+#define WARD_TRAIL_INT_H
+
+#include "datatype/timestamp.h"
+
+#include "trail/trail.h"
+
+#define TRAIL_HASH_LENGTH 32
+#define TRAIL_NODE_LENGTH 16
+#define TRAIL_LEVELS 64
+#define TRAIL_RECORD_VERSION 1
+
+/* kind, version, time, database */
+#define TRAIL_LEAF_HEADER (1 + 1 + 8 + 4)
+/* length, crc32c */
+#define TRAIL_FRAME_HEADER (4 + 4)
+/* No record is longer; whoever has more to say writes several. */
+#define TRAIL_LEAF_MAX (64 * 1024 * 1024)
+
+/* ---- setting.c ---- */
+
+typedef enum TrailDurability
+{
+	TRAIL_DURABILITY_WRITE,
+	TRAIL_DURABILITY_FSYNC
+} TrailDurability;
+
+extern char *trail_setting_directory;
+extern int trail_setting_durability;
+extern int trail_setting_segment_size; /* kB */
+extern int trail_setting_sync_timeout; /* ms */
+extern char *trail_setting_actor;
+
+extern void trail_setting_init(void);
+
+/* ---- tree.c: the RFC 9162 tree; every OpenSSL call of this layer ---- */
+
+/* The compact range of a tree: one hash for each set bit of its size. */
+typedef struct TrailTree
+{
+	uint64 size;
+	uint8 hashes[TRAIL_LEVELS][TRAIL_HASH_LENGTH];
+} TrailTree;
+
+extern void trail_tree_leaf(const void *data, Size len, uint8 hash[TRAIL_HASH_LENGTH]);
+extern void trail_tree_append(TrailTree *tree, const uint8 leaf[TRAIL_HASH_LENGTH]);
+extern void trail_tree_root(const TrailTree *tree, uint8 root[TRAIL_HASH_LENGTH]);
+extern void trail_tree_random(void *data, Size len);
+
+/* ---- segment.c: files ---- */
+
+/*
+ * What went wrong with a file, so that locks can be let go before it is raised.
+ * what has one %s for the path; errnum 0 where no system call failed.
+ */
+typedef struct TrailFault
+{
+	int sqlerrcode;
+	int errnum;
+	const char *what;
+	char path[MAXPGPATH];
+	uint64 offset;
+} TrailFault;
+
+/* A segment's header, as read back. */
+typedef struct TrailSegment
+{
+	uint8 node[TRAIL_NODE_LENGTH];
+	TrailPosition first;
+	int64 created;
+	TrailTree tree; /* of all records before this segment */
+	uint64 length;	/* bytes of the header: the first frame's offset */
+} TrailSegment;
+
+extern void trail_segment_path(char *path, TrailPosition first);
+extern bool trail_segment_list(TrailPosition **firsts, int *count, TrailFault *fault);
+extern bool trail_segment_make_directory(TrailFault *fault);
+extern int trail_segment_create(const TrailSegment *segment, uint64 *length, TrailFault *fault);
+extern int trail_segment_open(TrailPosition first, int flags, TrailFault *fault);
+extern bool trail_segment_read_header(int fd, TrailPosition first, TrailSegment *segment,
+									  TrailFault *fault);
+extern bool trail_segment_sync(int fd, TrailPosition first, TrailFault *fault);
+extern bool trail_fault(TrailFault *fault, int sqlerrcode, int errnum, TrailPosition first,
+						uint64 offset, const char *what);
+extern void trail_fault_raise(const TrailFault *fault) pg_attribute_noreturn();
+
+/* What stands at an offset of a segment. */
+typedef enum TrailFrameState
+{
+	TRAIL_FRAME_WHOLE,
+	TRAIL_FRAME_END,  /* nothing more */
+	TRAIL_FRAME_TORN, /* an unfinished write at the very end */
+	TRAIL_FRAME_BAD	  /* damaged, with more behind it */
+} TrailFrameState;
+
+/* Sequential reading of one segment's frames through a buffer. */
+typedef struct TrailScan
+{
+	int fd;
+	TrailPosition first;
+	uint64 size;   /* of the file when the scan began */
+	uint64 offset; /* of the next frame */
+	char *buffer;
+	Size capacity;
+	uint64 buffered_at; /* file offset of buffer[0] */
+	Size buffered;
+} TrailScan;
+
+extern void trail_scan_begin(TrailScan *scan, int fd, TrailPosition first, uint64 offset,
+							 uint64 size);
+extern TrailFrameState trail_scan_next(TrailScan *scan, const char **leaf, Size *len,
+									   TrailFault *fault);
+extern void trail_scan_end(TrailScan *scan);
+
+/* ---- append.c: shared state, recovery, appending ---- */
+
+extern Size trail_append_shmem_size(void);
+extern void trail_append_shmem_init(void);
+extern TrailPosition trail_append(const void *leaf, Size len);
+
+/* A consistent copy of the shared state, recovering first where needed. */
+typedef struct TrailState
+{
+	uint8 node[TRAIL_NODE_LENGTH];
+	TrailTree tree;
+	TrailPosition segment;
+	uint64 offset;
+	int64 last_at;
+} TrailState;
+
+extern void trail_append_state(TrailState *state);
+
+/* ---- record.c ---- */
+
+extern void trail_record_leaf_header(StringInfo leaf, TrailKind kind);
+extern void trail_record_started(const char *kind, const TrailField *fields, int nfields);
+
+/* ---- context.c ---- */
+
+/* Position of the record that says who acts now, as role (InvalidOid: current). */
+extern TrailPosition trail_context_position(Oid role);
+
+/* ---- reader.c ---- */
+
+typedef struct TrailFrame
+{
+	TrailPosition position;
+	TimestampTz at;
+	TrailKind kind;
+	uint8 version;
+	Oid database;
+	const char *body; /* valid until the next call */
+	Size length;
+} TrailFrame;
+
+typedef struct TrailReader TrailReader;
+
+/*
+ * Reads records in order from a position to the trail's end as of the last call.
+ * Raises WD3xx.  The reader lives in the current memory context and must be closed
+ * in the same transaction.
+ */
+extern TrailReader *trail_reader_open(TrailPosition from);
+extern bool trail_reader_next(TrailReader *reader, TrailFrame *frame);
+extern void trail_reader_close(TrailReader *reader);
+
+/* ---- decode.c: bodies; results are palloc'd; raises WD303 on malformed bytes ---- */
+
+typedef struct TrailContextBody
+{
+	char *session; /* as the log escape %c */
+	TimestampTz started;
+	int pid;
+	char *session_user;
+	char *role;
+	char *client; /* address, "" for a local socket, or "[none]" */
+	int port;
+	char *application;
+	char *database;
+	char *actor;
+	char *backend_type;
+} TrailContextBody;
+
+typedef struct TrailRelationBody
+{
+	Oid relid;
+	char *schema;
+	char *name;
+	int ncolumns;
+	int16 *attnums;
+	char **columns;
+	char **keys; /* NULL for a clear column */
+	int nsubjects;
+	int16 *subject_attnums;
+	char **classes;
+} TrailRelationBody;
+
+typedef struct TrailStatementBody
+{
+	int64 fingerprint;
+	char *text;
+} TrailStatementBody;
+
+typedef struct TrailDisclosureBody
+{
+	TrailPosition context;
+	TrailPosition relation;
+	uint64 statement;
+	int64 fingerprint;
+	int16 subject_attnum;
+	TrailManner manner;
+	char *reason;
+	int nclear;
+	int16 *clear;
+	int nsealed;
+	int16 *sealed;
+	uint64 opens;
+	const char *subjects; /* points into the frame; serialised set */
+	Size subjects_length; /* 0 exactly with TRAIL_MANNER_ALL */
+} TrailDisclosureBody;
+
+typedef struct TrailEventBody
+{
+	TrailPosition context;
+	char *kind;
+	int nfields;
+	char **names;
+	char **values; /* NULL where absent */
+} TrailEventBody;
+
+extern void trail_decode_context(const TrailFrame *frame, TrailContextBody *body);
+extern void trail_decode_relation(const TrailFrame *frame, TrailRelationBody *body);
+extern void trail_decode_statement(const TrailFrame *frame, TrailStatementBody *body);
+extern void trail_decode_disclosure(const TrailFrame *frame, TrailDisclosureBody *body);
+extern void trail_decode_event(const TrailFrame *frame, TrailEventBody *body);
+
+/* ---- varint helpers, shared by record.c and decode.c ---- */
+
+extern void trail_record_varint(StringInfo into, uint64 value);
+extern void trail_record_string(StringInfo into, const char *value);
+
+#endif /* WARD_TRAIL_INT_H */
