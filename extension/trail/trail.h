@@ -101,6 +101,7 @@ typedef struct TrailRelation
 
 typedef struct TrailDisclosure
 {
+	Oid role;		   /* the statement ran as; InvalidOid: the current one */
 	uint64 statement;  /* number of the statement in this session, from 1 */
 	int64 fingerprint; /* query id, 0 when unknown */
 	const char *text;  /* normalised, no literal; NULL when unknown */
@@ -132,10 +133,11 @@ typedef struct TrailField
 extern TrailPosition trail_record_event(const char *kind, const TrailField *fields, int nfields);
 
 /*
- * In a parallel worker: who the leader is, so that what the worker writes is
- * attributed to the leader's session.  Worked out by record.c itself from
- * ParallelLeaderPid and the state that workers inherit (role, GUCs).
+ * Learns the name of a role while the catalog can be read, for records that are
+ * written when it can't (a transaction that aborts).  Outside a transaction it does
+ * nothing.  What parallel workers write is attributed to their leader's session.
  */
+extern void trail_context_remember(Oid role);
 
 /* Position after the last record that has reached the kernel. */
 extern TrailPosition trail_end(void);

@@ -8,9 +8,9 @@
 #ifndef WARD_TRAIL_INT_H
 #define WARD_TRAIL_INT_H
 
-#include "datatype/timestamp.h"
-
 #include "trail/trail.h"
+
+#include "datatype/timestamp.h"
 
 #define TRAIL_HASH_LENGTH 32
 #define TRAIL_NODE_LENGTH 16
@@ -83,13 +83,14 @@ extern void trail_segment_path(char *path, TrailPosition first);
 extern bool trail_segment_list(TrailPosition **firsts, int *count, TrailFault *fault);
 extern bool trail_segment_make_directory(TrailFault *fault);
 extern int trail_segment_create(const TrailSegment *segment, uint64 *length, TrailFault *fault);
+extern void trail_segment_frame(uint8 head[TRAIL_FRAME_HEADER], const void *leaf, Size len);
 extern int trail_segment_open(TrailPosition first, int flags, TrailFault *fault);
 extern bool trail_segment_read_header(int fd, TrailPosition first, TrailSegment *segment,
 									  TrailFault *fault);
 extern bool trail_segment_sync(int fd, TrailPosition first, TrailFault *fault);
-extern bool trail_fault(TrailFault *fault, int sqlerrcode, int errnum, TrailPosition first,
-						uint64 offset, const char *what);
-extern void trail_fault_raise(const TrailFault *fault) pg_attribute_noreturn();
+extern bool trail_segment_fault(TrailFault *fault, int sqlerrcode, int errnum, TrailPosition first,
+								uint64 offset, const char *what);
+extern void trail_segment_raise(const TrailFault *fault) pg_attribute_noreturn();
 
 /* What stands at an offset of a segment. */
 typedef enum TrailFrameState
@@ -113,11 +114,11 @@ typedef struct TrailScan
 	Size buffered;
 } TrailScan;
 
-extern void trail_scan_begin(TrailScan *scan, int fd, TrailPosition first, uint64 offset,
-							 uint64 size);
-extern TrailFrameState trail_scan_next(TrailScan *scan, const char **leaf, Size *len,
-									   TrailFault *fault);
-extern void trail_scan_end(TrailScan *scan);
+extern void trail_segment_scan_begin(TrailScan *scan, int fd, TrailPosition first, uint64 offset,
+									 uint64 size);
+extern TrailFrameState trail_segment_scan_next(TrailScan *scan, const char **leaf, Size *len,
+											   TrailFault *fault);
+extern void trail_segment_scan_end(TrailScan *scan);
 
 /* ---- append.c: shared state, recovery, appending ---- */
 
@@ -138,6 +139,9 @@ typedef struct TrailState
 extern void trail_append_state(TrailState *state);
 
 /* ---- record.c ---- */
+
+/* Called after each record; never raises.  The index sets it, to be woken. */
+extern void (*trail_record_notify)(void);
 
 extern void trail_record_leaf_header(StringInfo leaf, TrailKind kind);
 extern void trail_record_started(const char *kind, const TrailField *fields, int nfields);

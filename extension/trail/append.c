@@ -1,0 +1,486 @@
+/*
+ * append.c
+ *		Shared state of the trail, appending, and recovery after a crash.
+ *
+ * Invariants: what append() has returned for is in the kernel (or on disk), in
+ * order, and a leaf of the tree.  Shared state is changed only after the bytes are
+ * written, in a few assignments under the lock, so that an error leaves it as it
+ * was; bytes of a failed write lie behind the recorded end, where the next append
+ * overwrites them.
+ *
+ * Locks: one LWLock ("WardTrail") guards everything but the atomics; a second one
+ * ("WardTrailSync") lets one backend flush for all that wait (group commit).  The
+ * first is never taken while holding the second but for a moment to read the end.
+ * Nothing is raised under a lock: faults are described, and raised after.
+ *
+ * Fail closed: whatever goes wrong, the caller gets an error of class WD3xx and
+ * must not let its rows leave.  Each append tries again, so that work resumes by
+ * itself once the cause is gone.
+ */
+#include "trail/trail_int.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "port/atomics.h"
+#include "storage/fd.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+typedef struct TrailShared
+{
+	LWLock *lock;
+	LWLock *sync_lock;
+	bool ready;		/* recovered since shared memory was made */
+	bool announced; /* trail.started has been written or is being so */
+	bool fresh;		/* the trail was created by this recovery */
+	uint64 torn;	/* bytes that recovery moved aside */
+	uint8 node[TRAIL_NODE_LENGTH];
+	TrailTree tree;
+	TrailPosition segment; /* the segment that is written */
+	uint64 offset;		   /* where its next frame goes */
+	int64 last_at;
+	pg_atomic_uint64 end;	 /* = tree.size, for readers without the lock */
+	pg_atomic_uint64 synced; /* positions below are on disk */
+} TrailShared;
+
+static TrailShared *shared = NULL;
+
+/* This process's descriptor of the segment that it last wrote. */
+static int append_fd = -1;
+static TrailPosition append_fd_segment;
+
+Size
+trail_append_shmem_size(void)
+{
+	return MAXALIGN(sizeof(TrailShared));
+}
+
+/* Called with AddinShmemInitLock held. */
+void
+trail_append_shmem_init(void)
+{
+	bool found;
+
+	shared = ShmemInitStruct("pg_ward trail", trail_append_shmem_size(), &found);
+	if (!found)
+	{
+		memset(shared, 0, sizeof(*shared));
+		shared->lock = &GetNamedLWLockTranche("WardTrail")[0].lock;
+		shared->sync_lock = &GetNamedLWLockTranche("WardTrail")[1].lock;
+		pg_atomic_init_u64(&shared->end, 0);
+		pg_atomic_init_u64(&shared->synced, 0);
+	}
+}
+
+static int64
+trail_append_now(void)
+{
+	/* Unix epoch on disk: a stranger's tools need not know PostgreSQL's. */
+	return GetCurrentTimestamp() +
+		   (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+}
+
+static void
+trail_append_close(void)
+{
+	if (append_fd >= 0)
+	{
+		close(append_fd);
+		ReleaseExternalFD();
+		append_fd = -1;
+	}
+}
+
+static void
+trail_append_adopt(int fd, TrailPosition segment)
+{
+	trail_append_close();
+	ReserveExternalFD();
+	append_fd = fd;
+	append_fd_segment = segment;
+}
+
+/* Opens the current segment in this process.  Caller holds the lock. */
+static bool
+trail_append_open(TrailFault *fault)
+{
+	int fd;
+
+	if (append_fd >= 0 && append_fd_segment == shared->segment)
+		return true;
+	fd = trail_segment_open(shared->segment, O_RDWR, fault);
+	if (fd < 0)
+		return false;
+	trail_append_adopt(fd, shared->segment);
+	return true;
+}
+
+/*
+ * Moves what a crash left unfinished at a segment's end into a file beside it:
+ * evidence is never deleted, not even half a record.
+ */
+static bool
+trail_append_set_aside(int fd, TrailPosition first, uint64 from, uint64 size, TrailFault *fault)
+{
+	char path[MAXPGPATH];
+	char aside[MAXPGPATH + 32];
+	char block[8192];
+	uint64 at = from;
+	int out;
+
+	trail_segment_path(path, first);
+	snprintf(aside, sizeof(aside), "%s.%llu.torn", path, (unsigned long long) from);
+	out = BasicOpenFilePerm(aside, O_RDWR | O_CREAT | O_TRUNC | PG_BINARY, S_IRUSR | S_IWUSR);
+	if (out < 0)
+		return trail_segment_fault(fault, ERRCODE_WARD_TRAIL_UNREACHABLE, errno, first, from,
+								   "could not set an unfinished record aside");
+	while (at < size)
+	{
+		ssize_t got = pg_pread(fd, block, Min(sizeof(block), size - at), at);
+
+		errno = ENOSPC;
+		if (got <= 0 || pg_pwrite(out, block, got, at - from) != got)
+			break;
+		at += got;
+	}
+	if (at < size || pg_fsync(out) != 0 || ftruncate(fd, from) != 0 || pg_fsync(fd) != 0)
+	{
+		int errnum = errno;
+
+		close(out);
+		return trail_segment_fault(fault, ERRCODE_WARD_TRAIL_UNREACHABLE, errnum, first, from,
+								   "could not set an unfinished record aside");
+	}
+	close(out);
+	return true;
+}
+
+/* Begins a trail: a directory, a node's identity and an empty first segment. */
+static bool
+trail_append_create(TrailFault *fault)
+{
+	TrailSegment segment;
+	uint64 length;
+	int fd;
+
+	memset(&segment, 0, sizeof(segment));
+	trail_tree_random(segment.node, sizeof(segment.node));
+	segment.created = trail_append_now();
+	if (!trail_segment_make_directory(fault))
+		return false;
+	fd = trail_segment_create(&segment, &length, fault);
+	if (fd < 0)
+		return false;
+	trail_append_adopt(fd, 0);
+	memcpy(shared->node, segment.node, TRAIL_NODE_LENGTH);
+	memset(&shared->tree, 0, sizeof(shared->tree));
+	shared->segment = 0;
+	shared->offset = length;
+	shared->fresh = true;
+	return true;
+}
+
+/* Replays the last segment into the shared state.  Caller holds the lock. */
+static bool
+trail_append_replay(TrailPosition first, bool only, TrailFault *fault, bool *unfinished)
+{
+	TrailSegment segment;
+	TrailScan scan;
+	TrailFrameState state;
+	const char *leaf;
+	Size len;
+	struct stat st;
+	uint8 hash[TRAIL_HASH_LENGTH];
+	int64 last_at = 0;
+	int fd = trail_segment_open(first, O_RDWR, fault);
+
+	*unfinished = false;
+	if (fd < 0)
+		return false;
+	trail_append_adopt(fd, first);
+	if (fstat(fd, &st) != 0)
+		return trail_segment_fault(fault, ERRCODE_WARD_TRAIL_UNREACHABLE, errno, first, 0,
+								   "could not stat it");
+	if (!trail_segment_read_header(fd, first, &segment, fault))
+	{
+		/*
+		 * A crash between creating a segment and writing its header leaves a file
+		 * with no record in it.  Anything else is damage.
+		 */
+		*unfinished = !only && st.st_size < TRAIL_HASH_LENGTH;
+		return false;
+	}
+	trail_segment_scan_begin(&scan, fd, first, segment.length, st.st_size);
+	while ((state = trail_segment_scan_next(&scan, &leaf, &len, fault)) == TRAIL_FRAME_WHOLE)
+	{
+		trail_tree_leaf(leaf, len, hash);
+		trail_tree_append(&segment.tree, hash);
+		memcpy(&last_at, leaf + 2, sizeof(last_at));
+	}
+	trail_segment_scan_end(&scan);
+	if (state == TRAIL_FRAME_BAD)
+		return false;
+	shared->torn = 0;
+	if (state == TRAIL_FRAME_TORN)
+	{
+		if (!trail_append_set_aside(fd, first, scan.offset, st.st_size, fault))
+			return false;
+		shared->torn = st.st_size - scan.offset;
+	}
+	memcpy(shared->node, segment.node, TRAIL_NODE_LENGTH);
+	shared->tree = segment.tree;
+	shared->segment = first;
+	shared->offset = scan.offset;
+	shared->last_at = last_at;
+	shared->fresh = false;
+	return true;
+}
+
+/*
+ * Brings the shared state up from the files.  Caller holds the lock exclusively.
+ */
+static bool
+trail_append_recover(TrailFault *fault)
+{
+	TrailPosition *firsts;
+	int count;
+	bool unfinished = false;
+	bool done;
+
+	if (!trail_segment_list(&firsts, &count, fault))
+	{
+		if (fault->sqlerrcode != ERRCODE_WARD_TRAIL_ABSENT)
+			return false;
+		count = 0;
+		firsts = NULL;
+	}
+	if (count == 0)
+		done = trail_append_create(fault);
+	else
+	{
+		done = trail_append_replay(firsts[count - 1], count == 1, fault, &unfinished);
+		if (!done && unfinished)
+			done = trail_append_replay(firsts[count - 2], true, fault, &unfinished);
+	}
+	free(firsts);
+	if (!done)
+		return false;
+	pg_atomic_write_u64(&shared->end, shared->tree.size);
+	/* Recovered records may be in the kernel only; the next fsync covers them. */
+	pg_atomic_write_u64(&shared->synced, 0);
+	shared->ready = true;
+	return true;
+}
+
+/* Makes sure that the state is there; raises WD3xx. */
+static void
+trail_append_ensure(void)
+{
+	TrailFault fault;
+	bool ready;
+	bool announce = false;
+
+	core_preload_require();
+	if (likely(shared->ready && shared->announced))
+		return;
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	ready = shared->ready || trail_append_recover(&fault);
+	if (ready && !shared->announced)
+		announce = shared->announced = true;
+	LWLockRelease(shared->lock);
+	if (!ready)
+		trail_segment_raise(&fault);
+	if (announce)
+	{
+		char torn[32];
+		TrailField fields[1];
+
+		snprintf(torn, sizeof(torn), UINT64_FORMAT, shared->torn);
+		fields[0].name = "unfinished_bytes";
+		fields[0].value = torn;
+		trail_record_started(shared->fresh ? "trail.created" : "trail.started", NULL, 0);
+		if (shared->torn > 0)
+			trail_record_started("trail.recovered", fields, 1);
+	}
+}
+
+/* Closes the current segment and begins the next.  Caller holds the lock. */
+static bool
+trail_append_switch(TrailFault *fault)
+{
+	TrailSegment next;
+	uint64 length;
+	int fd;
+
+	/* So that flushing the newest segment is enough, ever after. */
+	if (!trail_segment_sync(append_fd, shared->segment, fault))
+		return false;
+	memset(&next, 0, sizeof(next));
+	memcpy(next.node, shared->node, TRAIL_NODE_LENGTH);
+	next.first = shared->tree.size;
+	next.created = trail_append_now();
+	next.tree = shared->tree;
+	fd = trail_segment_create(&next, &length, fault);
+	if (fd < 0)
+		return false;
+	trail_append_adopt(fd, next.first);
+	shared->segment = next.first;
+	shared->offset = length;
+	return true;
+}
+
+/* Is the open file still the trail, with all that was written?  Under the lock. */
+static bool
+trail_append_check(TrailFault *fault)
+{
+	struct stat st;
+
+	if (fstat(append_fd, &st) != 0)
+		return trail_segment_fault(fault, ERRCODE_WARD_TRAIL_UNREACHABLE, errno, shared->segment,
+								   shared->offset, "could not stat it");
+	if (st.st_nlink == 0)
+	{
+		/* Deleted: look by name next time, in case it is put back. */
+		trail_append_close();
+		return trail_segment_fault(fault, ERRCODE_WARD_TRAIL_ABSENT, ENOENT, shared->segment,
+								   shared->offset, "it was removed while the server runs");
+	}
+	if ((uint64) st.st_size < shared->offset)
+		return trail_segment_fault(fault, ERRCODE_WARD_TRAIL_CORRUPT, 0, shared->segment,
+								   st.st_size, "it is shorter than what was written to it");
+	return true;
+}
+
+/* Writes one frame at the trail's end.  Caller holds the lock exclusively. */
+static bool
+trail_append_write(const void *frame, Size len, const uint8 hash[TRAIL_HASH_LENGTH],
+				   TrailFault *fault)
+{
+	ssize_t written;
+
+	if (!trail_append_open(fault) || !trail_append_check(fault))
+		return false;
+	if (shared->offset + len > (uint64) trail_setting_segment_size * 1024 &&
+		shared->tree.size > shared->segment && !trail_append_switch(fault))
+		return false;
+	errno = ENOSPC;
+	written = pg_pwrite(append_fd, frame, len, shared->offset);
+	if (written != (ssize_t) len)
+	{
+		int errnum = errno;
+
+		/* Best effort: the next append overwrites what is left of it anyway. */
+		if (ftruncate(append_fd, shared->offset) != 0)
+			errno = 0;
+		return trail_segment_fault(fault, ERRCODE_WARD_TRAIL_UNREACHABLE, errnum, shared->segment,
+								   shared->offset, "could not write a record");
+	}
+	trail_tree_append(&shared->tree, hash);
+	shared->offset += len;
+	memcpy(&shared->last_at, (const char *) frame + TRAIL_FRAME_HEADER + 2, sizeof(int64));
+	pg_atomic_write_u64(&shared->end, shared->tree.size);
+	return true;
+}
+
+/* Waits until all positions up to and including this one are on disk. */
+static void
+trail_append_flush(TrailPosition position)
+{
+	TrailFault fault;
+	bool done = true;
+
+	if (pg_atomic_read_u64(&shared->synced) > position)
+		return;
+	LWLockAcquire(shared->sync_lock, LW_EXCLUSIVE);
+	if (pg_atomic_read_u64(&shared->synced) <= position)
+	{
+		TrailPosition end;
+		TrailPosition segment;
+
+		/* End and segment must belong together: a switch flushes the older one. */
+		LWLockAcquire(shared->lock, LW_SHARED);
+		end = shared->tree.size;
+		segment = shared->segment;
+		done = trail_append_open(&fault);
+		LWLockRelease(shared->lock);
+		done = done && trail_segment_sync(append_fd, segment, &fault);
+		if (done)
+			pg_atomic_write_u64(&shared->synced, end);
+	}
+	LWLockRelease(shared->sync_lock);
+	if (!done)
+		trail_segment_raise(&fault);
+}
+
+/*
+ * Appends a leaf and returns its position; see trail.h for what that promises.
+ * Raises WD3xx, in which case the leaf is not in the trail (or, with fsync, may be
+ * there without being durable: evidence of more than left is no harm).
+ */
+TrailPosition
+trail_append(const void *leaf, Size len)
+{
+	static char *frame = NULL;
+	static Size capacity = 0;
+	uint8 hash[TRAIL_HASH_LENGTH];
+	TrailFault fault;
+	TrailPosition position = 0;
+	bool done;
+
+	trail_append_ensure();
+	if (len > TRAIL_LEAF_MAX)
+		elog(ERROR, "trail record of %zu bytes is too long", len);
+	if (capacity < len + TRAIL_FRAME_HEADER)
+	{
+		Size want = Max(len + TRAIL_FRAME_HEADER, 4096);
+
+		if (frame != NULL)
+			pfree(frame);
+		capacity = 0;
+		frame = MemoryContextAlloc(TopMemoryContext, want);
+		capacity = want;
+	}
+	/* All that can be done before the lock is: others wait for it. */
+	memcpy(frame + TRAIL_FRAME_HEADER, leaf, len);
+	trail_segment_frame((uint8 *) frame, leaf, len);
+	trail_tree_leaf(leaf, len, hash);
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	position = shared->tree.size;
+	done = trail_append_write(frame, len + TRAIL_FRAME_HEADER, hash, &fault);
+	LWLockRelease(shared->lock);
+	if (!done)
+		trail_segment_raise(&fault);
+	if (trail_setting_durability == TRAIL_DURABILITY_FSYNC)
+		trail_append_flush(position);
+	return position;
+}
+
+/* Position after the last record; recovers first where needed. */
+TrailPosition
+trail_end(void)
+{
+	trail_append_ensure();
+	return pg_atomic_read_u64(&shared->end);
+}
+
+/* A consistent copy of the shared state. */
+void
+trail_append_state(TrailState *state)
+{
+	trail_append_ensure();
+	LWLockAcquire(shared->lock, LW_SHARED);
+	memcpy(state->node, shared->node, TRAIL_NODE_LENGTH);
+	state->tree = shared->tree;
+	state->segment = shared->segment;
+	state->offset = shared->offset;
+	state->last_at = shared->last_at;
+	LWLockRelease(shared->lock);
+}

@@ -1,0 +1,193 @@
+/*
+ * reader.c
+ *		Reads records in order, across segments.
+ *
+ * Reads only below the recorded end, so it needs no lock: bytes there do not
+ * change.  A reader that starts where the last one of this process ended finds its
+ * place without scanning the segment again.
+ *
+ * Raises WD301 where a segment is absent, WD302 where it can't be read and WD303
+ * where its bytes are not what was written; it never skips.
+ */
+#include "trail/trail_int.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "storage/fd.h"
+#include "utils/timestamp.h"
+
+struct TrailReader
+{
+	TrailPosition *firsts; /* segments, by first position */
+	int segments;
+	int current; /* of firsts, or -1 */
+	int fd;
+	TrailScan scan;
+	TrailPosition next; /* position of the next record */
+	TrailPosition end;
+};
+
+/* Where the last reader of this process stood. */
+static TrailPosition reader_known = TRAIL_POSITION_INVALID;
+static TrailPosition reader_known_segment;
+static uint64 reader_known_offset;
+
+static void
+trail_reader_leave_segment(TrailReader *reader)
+{
+	if (reader->fd >= 0)
+	{
+		CloseTransientFile(reader->fd);
+		trail_segment_scan_end(&reader->scan);
+		reader->fd = -1;
+	}
+}
+
+/* Lists the segments anew and opens the one that holds the next position. */
+static void
+trail_reader_enter_segment(TrailReader *reader)
+{
+	TrailFault fault;
+	TrailSegment segment;
+	TrailPosition *firsts;
+	TrailPosition first;
+	char path[MAXPGPATH];
+	struct stat st;
+	int at;
+
+	trail_reader_leave_segment(reader);
+	if (!trail_segment_list(&firsts, &reader->segments, &fault))
+		trail_segment_raise(&fault);
+	for (at = reader->segments - 1; at >= 0; at--)
+		if (firsts[at] <= reader->next)
+			break;
+	first = at >= 0 ? firsts[at] : TRAIL_POSITION_INVALID;
+	free(firsts);
+	if (at < 0)
+	{
+		trail_segment_fault(&fault, ERRCODE_WARD_TRAIL_ABSENT, ENOENT, reader->next, 0,
+							"no segment holds this position");
+		trail_segment_raise(&fault);
+	}
+	trail_segment_path(path, first);
+	reader->fd = OpenTransientFile(path, O_RDONLY | PG_BINARY);
+	if (reader->fd < 0)
+	{
+		trail_segment_fault(
+			&fault, errno == ENOENT ? ERRCODE_WARD_TRAIL_ABSENT : ERRCODE_WARD_TRAIL_UNREACHABLE,
+			errno, first, 0, "could not open it");
+		trail_segment_raise(&fault);
+	}
+	if (!trail_segment_read_header(reader->fd, first, &segment, &fault))
+		trail_segment_raise(&fault);
+	if (fstat(reader->fd, &st) != 0)
+		elog(ERROR, "could not stat \"%s\": %m", path);
+	if (reader_known == reader->next && reader_known_segment == first &&
+		reader_known_offset <= (uint64) st.st_size)
+	{
+		trail_segment_scan_begin(&reader->scan, reader->fd, first, reader_known_offset, st.st_size);
+		return;
+	}
+	trail_segment_scan_begin(&reader->scan, reader->fd, first, segment.length, st.st_size);
+	for (TrailPosition skip = first; skip < reader->next; skip++)
+	{
+		const char *leaf;
+		Size len;
+		TrailFrameState state = trail_segment_scan_next(&reader->scan, &leaf, &len, &fault);
+
+		if (state == TRAIL_FRAME_WHOLE)
+			continue;
+		if (state != TRAIL_FRAME_BAD)
+			trail_segment_fault(&fault, ERRCODE_WARD_TRAIL_CORRUPT, 0, first, reader->scan.offset,
+								"records are missing at its end");
+		trail_segment_raise(&fault);
+	}
+}
+
+/* See trail_int.h. */
+TrailReader *
+trail_reader_open(TrailPosition from)
+{
+	TrailReader *reader = palloc0(sizeof(TrailReader));
+
+	reader->fd = -1;
+	reader->next = from;
+	reader->end = trail_end();
+	return reader;
+}
+
+bool
+trail_reader_next(TrailReader *reader, TrailFrame *frame)
+{
+	TrailFault fault;
+	TrailFrameState state;
+	const char *leaf;
+	Size len;
+	int64 at;
+	uint32 database;
+
+	if (reader->next >= reader->end)
+	{
+		reader->end = trail_end();
+		if (reader->next >= reader->end)
+			return false;
+	}
+	if (reader->fd < 0)
+		trail_reader_enter_segment(reader);
+	state = trail_segment_scan_next(&reader->scan, &leaf, &len, &fault);
+	if (state == TRAIL_FRAME_END || state == TRAIL_FRAME_TORN)
+	{
+		struct stat st;
+
+		/* The file may have grown since it was opened. */
+		if (fstat(reader->fd, &st) == 0 && (uint64) st.st_size > reader->scan.size)
+		{
+			reader->scan.size = st.st_size;
+			state = trail_segment_scan_next(&reader->scan, &leaf, &len, &fault);
+		}
+	}
+	if (state == TRAIL_FRAME_END || state == TRAIL_FRAME_TORN)
+	{
+		TrailPosition before = reader->scan.first;
+
+		/* Written in full below the end: what is not here is in the next segment. */
+		trail_reader_enter_segment(reader);
+		if (reader->scan.first == before)
+		{
+			trail_segment_fault(&fault, ERRCODE_WARD_TRAIL_CORRUPT, 0, before, reader->scan.offset,
+								"records are missing at its end");
+			trail_segment_raise(&fault);
+		}
+		state = trail_segment_scan_next(&reader->scan, &leaf, &len, &fault);
+		if (state != TRAIL_FRAME_WHOLE && state != TRAIL_FRAME_BAD)
+			trail_segment_fault(&fault, ERRCODE_WARD_TRAIL_CORRUPT, 0, reader->scan.first,
+								reader->scan.offset, "it holds no record");
+	}
+	if (state != TRAIL_FRAME_WHOLE)
+		trail_segment_raise(&fault);
+	frame->position = reader->next++;
+	frame->kind = (TrailKind) (uint8) leaf[0];
+	frame->version = (uint8) leaf[1];
+	memcpy(&at, leaf + 2, sizeof(at));
+	memcpy(&database, leaf + 10, sizeof(database));
+	frame->at = at - (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+	frame->database = database;
+	frame->body = leaf + TRAIL_LEAF_HEADER;
+	frame->length = len - TRAIL_LEAF_HEADER;
+	return true;
+}
+
+void
+trail_reader_close(TrailReader *reader)
+{
+	if (reader->fd >= 0)
+	{
+		reader_known = reader->next;
+		reader_known_segment = reader->scan.first;
+		reader_known_offset = reader->scan.offset;
+	}
+	trail_reader_leave_segment(reader);
+	pfree(reader);
+}

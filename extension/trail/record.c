@@ -1,0 +1,252 @@
+/*
+ * record.c
+ *		Builds records: disclosures, events, and what they refer to.
+ *
+ * A disclosure names its context, its relation's description and its statement's
+ * text by reference; each is written once a session, before the first record that
+ * needs it, so that the evidence is complete wherever it ends.
+ *
+ * Works while a transaction aborts: no catalog access here, and memory comes from
+ * a context of its own, which outlives the transaction and is reset each time.
+ */
+#include "trail/trail_int.h"
+
+#include "miscadmin.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+/* Fingerprints whose text this session has written; begun anew when full. */
+#define RECORD_STATEMENTS 4096
+
+void (*trail_record_notify)(void) = NULL;
+
+static MemoryContext record_memory = NULL;
+static HTAB *record_statements = NULL;
+static int record_pid = 0;
+
+/* Appends an unsigned number, 7 bits a byte, lowest first. */
+void
+trail_record_varint(StringInfo into, uint64 value)
+{
+	while (value >= 0x80)
+	{
+		appendStringInfoCharMacro(into, (char) (value | 0x80));
+		value >>= 7;
+	}
+	appendStringInfoCharMacro(into, (char) value);
+}
+
+/* Appends a string: length + 1, then bytes; NULL is 0. */
+void
+trail_record_string(StringInfo into, const char *value)
+{
+	Size len;
+
+	if (value == NULL)
+	{
+		trail_record_varint(into, 0);
+		return;
+	}
+	len = strlen(value);
+	trail_record_varint(into, len + 1);
+	appendBinaryStringInfo(into, value, (int) len);
+}
+
+/* Signed numbers are folded so that small ones of either sign stay short. */
+static void
+trail_record_signed(StringInfo into, int64 value)
+{
+	trail_record_varint(into, ((uint64) value << 1) ^ (uint64) (value >> 63));
+}
+
+static void
+trail_record_fixed(StringInfo into, uint64 value, int bytes)
+{
+	for (int i = 0; i < bytes; i++)
+		appendStringInfoCharMacro(into, (char) (value >> (8 * i)));
+}
+
+/* Starts a leaf: kind, version, time, database. */
+void
+trail_record_leaf_header(StringInfo leaf, TrailKind kind)
+{
+	int64 now =
+		GetCurrentTimestamp() + (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+
+	trail_record_fixed(leaf, kind, 1);
+	trail_record_fixed(leaf, TRAIL_RECORD_VERSION, 1);
+	trail_record_fixed(leaf, (uint64) now, 8);
+	trail_record_fixed(leaf, MyDatabaseId, 4);
+}
+
+/* A memory context for building, also where none may be current. */
+static MemoryContext
+trail_record_enter(void)
+{
+	if (record_memory == NULL)
+		record_memory =
+			AllocSetContextCreate(TopMemoryContext, "pg_ward record", ALLOCSET_DEFAULT_SIZES);
+	else
+		MemoryContextReset(record_memory);
+	if (record_pid != MyProcPid)
+	{
+		/* What a parent process has written is not this session's. */
+		record_statements = NULL;
+		record_pid = MyProcPid;
+	}
+	return MemoryContextSwitchTo(record_memory);
+}
+
+static void
+trail_record_relation(TrailRelation *relation)
+{
+	StringInfoData leaf;
+
+	initStringInfo(&leaf);
+	trail_record_leaf_header(&leaf, TRAIL_KIND_RELATION);
+	trail_record_varint(&leaf, relation->relid);
+	trail_record_string(&leaf, relation->schema);
+	trail_record_string(&leaf, relation->name);
+	trail_record_varint(&leaf, relation->ncolumns);
+	for (int i = 0; i < relation->ncolumns; i++)
+	{
+		trail_record_varint(&leaf, relation->attnums[i]);
+		trail_record_string(&leaf, relation->columns[i]);
+		trail_record_string(&leaf, relation->keys[i]);
+	}
+	trail_record_varint(&leaf, relation->nsubjects);
+	for (int i = 0; i < relation->nsubjects; i++)
+	{
+		trail_record_varint(&leaf, relation->subject_attnums[i]);
+		trail_record_string(&leaf, relation->classes[i]);
+	}
+	relation->described_at = trail_append(leaf.data, leaf.len);
+}
+
+/* Writes a fingerprint's text unless this session has. */
+static void
+trail_record_statement(int64 fingerprint, const char *text)
+{
+	StringInfoData leaf;
+	bool found;
+
+	if (record_statements != NULL && hash_get_num_entries(record_statements) >= RECORD_STATEMENTS)
+	{
+		hash_destroy(record_statements);
+		record_statements = NULL;
+	}
+	if (record_statements == NULL)
+	{
+		HASHCTL control = {
+			.keysize = sizeof(int64), .entrysize = sizeof(int64), .hcxt = TopMemoryContext};
+
+		record_statements =
+			hash_create("pg_ward statements", 256, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	if (hash_search(record_statements, &fingerprint, HASH_FIND, NULL) != NULL)
+		return;
+	initStringInfo(&leaf);
+	trail_record_leaf_header(&leaf, TRAIL_KIND_STATEMENT);
+	trail_record_fixed(&leaf, (uint64) fingerprint, 8);
+	trail_record_string(&leaf, text);
+	trail_append(leaf.data, leaf.len);
+	/* Remembered only once it is written. */
+	(void) hash_search(record_statements, &fingerprint, HASH_ENTER, &found);
+}
+
+static void
+trail_record_attnums(StringInfo leaf, int count, const int16 *attnums)
+{
+	trail_record_varint(leaf, count);
+	for (int i = 0; i < count; i++)
+		trail_record_signed(leaf, attnums[i]);
+}
+
+/* See trail.h.  Raises WD3xx. */
+TrailPosition
+trail_record_disclosure(const TrailDisclosure *disclosure)
+{
+	TrailPosition context = trail_context_position(disclosure->role);
+	MemoryContext old = trail_record_enter();
+	StringInfoData leaf;
+	StringInfoData set;
+	TrailPosition position;
+
+	/*
+	 * An ERROR from below leaves record_memory current; the error handling that
+	 * catches it switches away, and the next record resets it.
+	 */
+	if (disclosure->relation->described_at == TRAIL_POSITION_INVALID)
+		trail_record_relation(disclosure->relation);
+	if (disclosure->fingerprint != 0 && disclosure->text != NULL)
+		trail_record_statement(disclosure->fingerprint, disclosure->text);
+
+	initStringInfo(&leaf);
+	trail_record_leaf_header(&leaf, TRAIL_KIND_DISCLOSURE);
+	trail_record_varint(&leaf, context);
+	trail_record_varint(&leaf, disclosure->relation->described_at);
+	trail_record_varint(&leaf, disclosure->statement);
+	trail_record_fixed(&leaf, (uint64) disclosure->fingerprint, 8);
+	trail_record_signed(&leaf, disclosure->subject_attnum);
+	trail_record_varint(&leaf, disclosure->manner);
+	trail_record_string(&leaf, disclosure->reason != NULL ? disclosure->reason : "");
+	trail_record_attnums(&leaf, disclosure->nclear, disclosure->clear);
+	trail_record_attnums(&leaf, disclosure->nsealed, disclosure->sealed);
+	trail_record_varint(&leaf, disclosure->opens);
+	if (disclosure->subjects != NULL)
+	{
+		initStringInfo(&set);
+		trail_subject_set_serialize(disclosure->subjects, &set);
+		trail_record_varint(&leaf, set.len);
+		appendBinaryStringInfo(&leaf, set.data, set.len);
+	}
+	else
+		trail_record_varint(&leaf, 0);
+	position = trail_append(leaf.data, leaf.len);
+	MemoryContextSwitchTo(old);
+	if (trail_record_notify != NULL)
+		trail_record_notify();
+	return position;
+}
+
+static TrailPosition
+trail_record_event_body(const char *kind, const TrailField *fields, int nfields)
+{
+	TrailPosition context = trail_context_position(InvalidOid);
+	MemoryContext old = trail_record_enter();
+	StringInfoData leaf;
+	TrailPosition position;
+
+	initStringInfo(&leaf);
+	trail_record_leaf_header(&leaf, TRAIL_KIND_EVENT);
+	trail_record_varint(&leaf, context);
+	trail_record_string(&leaf, kind);
+	trail_record_varint(&leaf, nfields);
+	for (int i = 0; i < nfields; i++)
+	{
+		trail_record_string(&leaf, fields[i].name);
+		trail_record_string(&leaf, fields[i].value);
+	}
+	position = trail_append(leaf.data, leaf.len);
+	MemoryContextSwitchTo(old);
+	return position;
+}
+
+/* See trail.h.  Raises WD3xx. */
+TrailPosition
+trail_record_event(const char *kind, const TrailField *fields, int nfields)
+{
+	TrailPosition position = trail_record_event_body(kind, fields, nfields);
+
+	if (trail_record_notify != NULL)
+		trail_record_notify();
+	return position;
+}
+
+/* For append.c: an event that says how this trail came up. */
+void
+trail_record_started(const char *kind, const TrailField *fields, int nfields)
+{
+	trail_record_event_body(kind, fields, nfields);
+}

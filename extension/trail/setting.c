@@ -1,0 +1,49 @@
+/*
+ * setting.c
+ *		GUCs of the trail.
+ *
+ * What weakens the evidence (where it goes, how durable it is) is out of reach of
+ * ordinary users.  ward.actor is theirs to set: it says for whom a pooled
+ * connection works, and the record shows it as what the session claimed.
+ */
+#include "trail/trail_int.h"
+
+#include <limits.h>
+
+#include "utils/guc.h"
+
+char *trail_setting_directory = NULL;
+int trail_setting_durability = TRAIL_DURABILITY_WRITE;
+int trail_setting_segment_size = 16 * 1024;
+int trail_setting_sync_timeout = 60 * 1000;
+char *trail_setting_actor = NULL;
+
+static const struct config_enum_entry durability_options[] = {
+	{"write", TRAIL_DURABILITY_WRITE, false},
+	{"fsync", TRAIL_DURABILITY_FSYNC, false},
+	{NULL, 0, false}};
+
+void
+trail_setting_init(void)
+{
+	DefineCustomStringVariable("ward.trail_directory", "Directory of the trail's segment files.",
+							   "A relative path is below the data directory.",
+							   &trail_setting_directory, "ward_trail", PGC_POSTMASTER,
+							   GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+	DefineCustomEnumVariable("ward.durability",
+							 "How far a record has come before the rows that it covers may leave.",
+							 "write: in the kernel, survives a crash of the server; fsync: on "
+							 "disk, survives a power failure.",
+							 &trail_setting_durability, TRAIL_DURABILITY_WRITE, durability_options,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("ward.trail_segment_size", "Size at which a new segment is begun.",
+							NULL, &trail_setting_segment_size, 16 * 1024, 64, 1024 * 1024,
+							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("ward.sync_timeout",
+							"How long to wait for the index to reach the trail's end.",
+							"0 waits without end.", &trail_setting_sync_timeout, 60 * 1000, 0,
+							INT_MAX, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomStringVariable("ward.actor", "End user on whose behalf a pooled session works.",
+							   "Recorded as the session states it.", &trail_setting_actor, "",
+							   PGC_USERSET, 0, NULL, NULL, NULL);
+}
