@@ -2,15 +2,18 @@
  * hooks.c
  *		Every hook of the trail layer; dispatch only.
  */
+#include "trail/index_int.h"
 #include "trail/trail_int.h"
 
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
+#include "tcop/utility.h"
 
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
+static ProcessUtility_hook_type prev_utility_hook = NULL;
 
 static void
 trail_shmem_request(void)
@@ -19,6 +22,7 @@ trail_shmem_request(void)
 		prev_shmem_request_hook();
 	RequestAddinShmemSpace(trail_append_shmem_size());
 	RequestNamedLWLockTranche("WardTrail", 2);
+	trail_index_table_request();
 }
 
 static void
@@ -29,6 +33,45 @@ trail_shmem_startup(void)
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	trail_append_shmem_init();
 	LWLockRelease(AddinShmemInitLock);
+	trail_index_table_startup();
+}
+
+static void
+trail_utility_next(PlannedStmt *statement, const char *query, bool read_only,
+				   ProcessUtilityContext context, ParamListInfo params,
+				   QueryEnvironment *environment, DestReceiver *dest, QueryCompletion *completion)
+{
+	if (prev_utility_hook)
+		prev_utility_hook(statement, query, read_only, context, params, environment, dest,
+						  completion);
+	else
+		standard_ProcessUtility(statement, query, read_only, context, params, environment, dest,
+								completion);
+}
+
+static void
+trail_utility(PlannedStmt *statement, const char *query, bool read_only,
+			  ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
+			  DestReceiver *dest, QueryCompletion *completion)
+{
+	Oid alone = trail_index_table_needs_alone(statement->utilityStmt);
+	bool dropped = IsA(statement->utilityStmt, DropdbStmt);
+
+	if (!OidIsValid(alone))
+	{
+		trail_utility_next(statement, query, read_only, context, params, environment, dest,
+						   completion);
+		return;
+	}
+	/* Also a session that is terminated here must let the worker come back. */
+	PG_ENSURE_ERROR_CLEANUP(trail_index_table_unhold_callback, ObjectIdGetDatum(alone));
+	{
+		trail_index_table_hold(alone);
+		trail_utility_next(statement, query, read_only, context, params, environment, dest,
+						   completion);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(trail_index_table_unhold_callback, ObjectIdGetDatum(alone));
+	trail_index_table_unhold(alone, dropped);
 }
 
 /* See trail.h. */
@@ -40,4 +83,7 @@ trail_init(void)
 	shmem_request_hook = trail_shmem_request;
 	prev_shmem_startup_hook = shmem_startup_hook;
 	shmem_startup_hook = trail_shmem_startup;
+	prev_utility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = trail_utility;
+	trail_index_worker_register();
 }

@@ -21,6 +21,7 @@ WARD_FUNCTION(ward_subject_set_count);
 WARD_FUNCTION(ward_subject_set_contains);
 WARD_FUNCTION(ward_subject_set_members);
 WARD_FUNCTION(ward_subject_set_minus);
+WARD_FUNCTION(ward_subject_set_or);
 WARD_FUNCTION(ward_subject_set_agg_add);
 WARD_FUNCTION(ward_subject_set_agg_merge);
 WARD_FUNCTION(ward_subject_set_agg_combine);
@@ -185,6 +186,18 @@ ward_subject_set_minus(PG_FUNCTION_ARGS)
 	trail_subject_set_merge(without, VARDATA_ANY(take), VARSIZE_ANY_EXHDR(take));
 	trail_subject_set_walk(all, subject_set_sql_keep, &minus);
 	PG_RETURN_BYTEA_P(subject_set_sql_bytea(minus.rest));
+}
+
+Datum
+ward_subject_set_or(PG_FUNCTION_ARGS)
+{
+	bytea *one = PG_GETARG_BYTEA_PP(0);
+	bytea *other = PG_GETARG_BYTEA_PP(1);
+	TrailSubjectSet *either = trail_subject_set_create(CurrentMemoryContext);
+
+	trail_subject_set_merge(either, VARDATA_ANY(one), VARSIZE_ANY_EXHDR(one));
+	trail_subject_set_merge(either, VARDATA_ANY(other), VARSIZE_ANY_EXHDR(other));
+	PG_RETURN_BYTEA_P(subject_set_sql_bytea(either));
 }
 
 /* ---------------------------------------------------------------- aggregates */

@@ -1,0 +1,201 @@
+-- trail: the index of the evidence, folded by a background worker.
+--
+-- All of it is derived from the trail's segments, so none of it is dumped: after a
+-- restore, or when it is dropped, it is made again from the evidence.
+
+-- How far this database's index has come. One row, made by the worker.
+CREATE TABLE _ward.index_state (
+	node text PRIMARY KEY,
+	database oid NOT NULL,		-- a database copied from a template starts again
+	position bigint NOT NULL,	-- of the first record not yet folded
+	folded bigint NOT NULL DEFAULT 0,
+	updated timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+COMMENT ON TABLE _ward.index_state IS 'how far the index of the trail has come';
+
+-- Who: one row for each context record.
+CREATE TABLE _ward.context (
+	node text NOT NULL,
+	position bigint NOT NULL,
+	at timestamptz NOT NULL,
+	session text NOT NULL,
+	session_role name,
+	current_role_name name,
+	actor text,
+	application text,
+	client inet,
+	detail jsonb NOT NULL DEFAULT '{}',
+	PRIMARY KEY (node, position)
+);
+CREATE INDEX context_session ON _ward.context (session);
+COMMENT ON TABLE _ward.context IS 'who was connected: session, roles, client, actor';
+
+-- A watched relation as it was described; each description once.
+CREATE TABLE _ward.relation_version (
+	relation bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	relid oid NOT NULL,
+	schema_name name NOT NULL,
+	relation_name name NOT NULL,
+	attnums int2[] NOT NULL,
+	columns text[] NOT NULL,
+	keys text[] NOT NULL,
+	subject_attnums int2[] NOT NULL,
+	classes text[] NOT NULL
+);
+CREATE INDEX relation_version_relid ON _ward.relation_version (relid);
+COMMENT ON TABLE _ward.relation_version IS 'watched relations as the trail described them';
+
+-- Where in the trail sessions described which relation.
+CREATE TABLE _ward.relation_at (
+	node text NOT NULL,
+	position bigint NOT NULL,
+	relation bigint NOT NULL,
+	PRIMARY KEY (node, position)
+);
+COMMENT ON TABLE _ward.relation_at IS 'positions of relation descriptions in the trail';
+
+CREATE TABLE _ward.statement (
+	fingerprint bigint PRIMARY KEY,
+	text text NOT NULL,
+	first_position bigint NOT NULL
+);
+COMMENT ON TABLE _ward.statement IS 'normalised text of each fingerprint; holds no literal';
+
+CREATE TABLE _ward.event (
+	node text NOT NULL,
+	position bigint NOT NULL,
+	at timestamptz NOT NULL,
+	context bigint,
+	kind text NOT NULL,
+	detail jsonb NOT NULL,
+	PRIMARY KEY (node, position)
+);
+CREATE INDEX event_kind ON _ward.event (kind, at);
+COMMENT ON TABLE _ward.event IS 'events of the trail: keys, grants, watching, settings, gaps';
+
+-- Disclosures by minute: a fold key, and what was accumulated under it.
+CREATE TABLE _ward.disclosure (
+	node text NOT NULL,
+	context bigint NOT NULL,
+	fingerprint bigint NOT NULL,
+	relation bigint NOT NULL,
+	subject_attnum int2 NOT NULL,
+	subject_class text NOT NULL,
+	minute timestamptz NOT NULL,
+	manner int2 NOT NULL,
+	reason text NOT NULL,
+	columns_clear int2[] NOT NULL,
+	columns_sealed int2[] NOT NULL,
+	subjects bytea,				-- NULL exactly where manner is 5, "all"
+	statements bytea NOT NULL,	-- the session's statement numbers, a set too
+	records bigint NOT NULL,
+	opens bigint NOT NULL,
+	first_at timestamptz NOT NULL,
+	last_at timestamptz NOT NULL,
+	first_position bigint NOT NULL,
+	last_position bigint NOT NULL,
+	UNIQUE (minute, context, fingerprint, relation, subject_attnum, manner, columns_clear, columns_sealed, reason, node)
+) PARTITION BY RANGE (minute);
+COMMENT ON TABLE _ward.disclosure IS 'disclosures folded by minute; one partition a day';
+
+REVOKE ALL ON _ward.index_state, _ward.context, _ward.relation_version, _ward.relation_at,
+	_ward.statement, _ward.event, _ward.disclosure FROM PUBLIC;
+
+CREATE FUNCTION _ward.subject_set_or(subject_set bytea, other bytea) RETURNS bytea
+	LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'ward_subject_set_or';
+COMMENT ON FUNCTION _ward.subject_set_or(bytea, bytea) IS 'members of either subject set';
+REVOKE ALL ON FUNCTION _ward.subject_set_or(bytea, bytea) FROM PUBLIC;
+
+CREATE FUNCTION _ward.manner_name(manner int2) RETURNS text
+	LANGUAGE sql STRICT IMMUTABLE PARALLEL SAFE
+	RETURN (ARRAY['row', 'aggregate', 'influence', 'existence', 'all', 'write'])[manner];
+COMMENT ON FUNCTION _ward.manner_name(int2) IS 'how subjects were disclosed, as a word';
+REVOKE ALL ON FUNCTION _ward.manner_name(int2) FROM PUBLIC;
+
+-- Names of columns by number, as table.column; the schema only where it is not public.
+CREATE FUNCTION _ward.column_names(schema_name name, relation_name name, attnums int2[], columns text[], wanted int2[])
+	RETURNS text[]
+	LANGUAGE sql IMMUTABLE PARALLEL SAFE
+	RETURN ARRAY(
+		SELECT CASE WHEN schema_name = 'public' THEN '' ELSE pg_catalog.quote_ident(schema_name) || '.' END
+			|| pg_catalog.quote_ident(relation_name) || '.'
+			|| coalesce(pg_catalog.quote_ident(columns[pg_catalog.array_position(attnums, w.attnum)]), 'column ' || w.attnum)
+		FROM pg_catalog.unnest(wanted) WITH ORDINALITY w(attnum, n)
+		ORDER BY w.n);
+COMMENT ON FUNCTION _ward.column_names(name, name, int2[], text[], int2[]) IS 'names of a watched relation''s columns by number';
+REVOKE ALL ON FUNCTION _ward.column_names(name, name, int2[], text[], int2[]) FROM PUBLIC;
+
+CREATE FUNCTION ward.sync() RETURNS bigint
+	LANGUAGE c STRICT VOLATILE PARALLEL RESTRICTED
+	AS 'MODULE_PATHNAME', 'ward_sync';
+COMMENT ON FUNCTION ward.sync() IS
+	'waits until this database''s index has folded all evidence written before the call; returns the position reached';
+
+CREATE FUNCTION ward.rebuild_index() RETURNS bigint
+	LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'ward_rebuild_index';
+COMMENT ON FUNCTION ward.rebuild_index() IS
+	'empties this database''s index; after commit it is made again from the trail';
+
+CREATE FUNCTION _ward.trail_end() RETURNS bigint
+	LANGUAGE c STRICT VOLATILE PARALLEL RESTRICTED
+	AS 'MODULE_PATHNAME', 'ward_trail_end';
+COMMENT ON FUNCTION _ward.trail_end() IS 'position after the last record of the trail';
+
+REVOKE ALL ON FUNCTION ward.sync(), ward.rebuild_index(), _ward.trail_end() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ward.sync() TO ward_officer, ward_auditor, ward_analyst;
+GRANT EXECUTE ON FUNCTION ward.rebuild_index() TO ward_auditor;
+
+CREATE VIEW ward.disclosures AS
+	SELECT d.minute, c.session, c.session_role AS role, c.current_role_name, c.actor, c.application, c.client,
+		   d.first_at, d.last_at,
+		   pg_catalog.format('%I.%I', r.schema_name, r.relation_name) AS relation,
+		   r.columns[pg_catalog.array_position(r.attnums, d.subject_attnum)] AS subject_column,
+		   d.subject_class, _ward.manner_name(d.manner) AS manner, d.reason,
+		   _ward.column_names(r.schema_name, r.relation_name, r.attnums, r.columns, d.columns_clear) AS columns_clear,
+		   _ward.column_names(r.schema_name, r.relation_name, r.attnums, r.columns, d.columns_sealed) AS columns_sealed,
+		   CASE WHEN d.subjects IS NOT NULL THEN _ward.subject_set_count(d.subjects) END AS subjects,
+		   _ward.subject_set_count(d.statements) AS statements,
+		   d.records, d.opens, d.fingerprint, s.text AS statement,
+		   d.first_position, d.last_position, d.subjects AS subject_set
+	FROM _ward.disclosure d
+	JOIN _ward.context c ON c.node = d.node AND c.position = d.context
+	JOIN _ward.relation_version r ON r.relation = d.relation
+	LEFT JOIN _ward.statement s ON s.fingerprint = d.fingerprint;
+COMMENT ON VIEW ward.disclosures IS
+	'who was shown whose data: disclosures by session, statement and minute (call ward.sync() first)';
+
+CREATE VIEW ward.sessions AS
+	SELECT c.session, pg_catalog.min(c.at) AS started, pg_catalog.max(c.at) AS last_context,
+		   (pg_catalog.array_agg(c.session_role ORDER BY c.position))[1] AS role,
+		   pg_catalog.array_agg(DISTINCT c.current_role_name) FILTER (WHERE c.current_role_name <> c.session_role) AS other_roles,
+		   pg_catalog.array_agg(DISTINCT c.actor) FILTER (WHERE c.actor <> '') AS actors,
+		   pg_catalog.array_agg(DISTINCT c.application) FILTER (WHERE c.application <> '') AS applications,
+		   (pg_catalog.array_agg(c.client ORDER BY c.position))[1] AS client,
+		   pg_catalog.min(c.position) AS first_position
+	FROM _ward.context c
+	GROUP BY c.session;
+COMMENT ON VIEW ward.sessions IS 'sessions that left evidence in this database (call ward.sync() first)';
+
+CREATE VIEW ward.events AS
+	SELECT e.at, e.kind, e.detail, c.session, c.session_role AS role, c.actor, c.application, c.client, e.position
+	FROM _ward.event e
+	LEFT JOIN _ward.context c ON c.node = e.node AND c.position = e.context;
+COMMENT ON VIEW ward.events IS
+	'keys, grants, watching, settings and gaps, with who did it (call ward.sync() first)';
+
+CREATE VIEW ward.index_status AS
+	SELECT s.node, s.position, greatest(_ward.trail_end() - s.position, 0) AS behind, s.folded, s.updated
+	FROM _ward.index_state s;
+COMMENT ON VIEW ward.index_status IS 'how far this database''s index is behind the trail, in records';
+
+REVOKE ALL ON ward.disclosures, ward.sessions, ward.events, ward.index_status FROM PUBLIC;
+GRANT SELECT ON ward.disclosures, ward.sessions, ward.events, ward.index_status TO ward_auditor;
+GRANT SELECT ON ward.index_status TO ward_officer, ward_analyst;
+-- A view's function calls are checked against whoever reads it.
+GRANT USAGE ON SCHEMA _ward TO ward_officer, ward_auditor, ward_analyst;
+GRANT EXECUTE ON FUNCTION _ward.manner_name(int2), _ward.column_names(name, name, int2[], text[], int2[]),
+	_ward.subject_set_count(bytea), _ward.subject_set_contains(bytea, bigint), _ward.subject_set_members(bytea)
+	TO ward_auditor;
+GRANT EXECUTE ON FUNCTION _ward.trail_end() TO ward_officer, ward_auditor, ward_analyst;

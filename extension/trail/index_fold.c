@@ -1,0 +1,814 @@
+/*
+ * index_fold.c
+ *		Folds a batch of the trail's records into the index's tables.
+ *
+ * A batch is one transaction, which also moves the position: each record is
+ * folded exactly once whatever dies in between.  Disclosures are folded in memory
+ * first, by everything that a question may ask for but the subjects, so that a
+ * million look-ups of a minute become a few rows.
+ *
+ * Locks: the extension first (AccessShareLock), as DROP EXTENSION does, so that
+ * the two can't wait for each other; then the tables, as SQL takes them.  A new
+ * partition is attached, which readers of the other partitions don't notice.
+ *
+ * An inconsistency of the evidence stops the index with WD303 instead of leaving
+ * anything out: a missing answer is noticed, a wrong one is not.
+ */
+#include "trail/index_int.h"
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "executor/spi.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/hsearch.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "common/hashfn.h"
+
+/* Stands for the name of the node in the statements below. */
+#define INDEX_NODE "$node"
+
+/* A batch ends at whichever comes first; small enough to keep commits frequent. */
+#define INDEX_BATCH_RECORDS 200000
+#define INDEX_BATCH_ROWS 20000
+#define INDEX_BATCH_BYTES ((Size) 64 * 1024 * 1024)
+
+/* Known relation descriptions; forgotten when there are too many sessions. */
+#define INDEX_KNOWN_MAX 100000
+
+/* ---------------------------------------------------------------- statements */
+
+typedef enum IndexPlan
+{
+	INDEX_PLAN_STATE,
+	INDEX_PLAN_STATE_NEW,
+	INDEX_PLAN_STATE_MOVE,
+	INDEX_PLAN_CONTEXT,
+	INDEX_PLAN_RELATION_FIND,
+	INDEX_PLAN_RELATION,
+	INDEX_PLAN_RELATION_AT,
+	INDEX_PLAN_RELATION_OF,
+	INDEX_PLAN_STATEMENT,
+	INDEX_PLAN_EVENT,
+	INDEX_PLAN_DISCLOSURE,
+	INDEX_PLANS
+} IndexPlan;
+
+#define INDEX_MAX_ARGS 18
+
+static const struct
+{
+	const char *sql;
+	int nargs;
+	Oid types[INDEX_MAX_ARGS];
+} index_statements[INDEX_PLANS] = {
+	[INDEX_PLAN_STATE] = {"SELECT position, database FROM _ward.index_state "
+						  "WHERE node = '" INDEX_NODE "' FOR UPDATE",
+						  0,
+						  {0}},
+	[INDEX_PLAN_STATE_NEW] = {"INSERT INTO _ward.index_state (node, database, position) "
+							  "VALUES ('" INDEX_NODE "', $1, 0)",
+							  1,
+							  {OIDOID}},
+	[INDEX_PLAN_STATE_MOVE] = {"UPDATE _ward.index_state SET position = $1, folded = folded + $2, "
+							   "updated = pg_catalog.clock_timestamp() "
+							   "WHERE node = '" INDEX_NODE "'",
+							   2,
+							   {INT8OID, INT8OID}},
+	[INDEX_PLAN_CONTEXT] = {"INSERT INTO _ward.context (node, position, at, session, session_role, "
+							"current_role_name, actor, application, client) VALUES ('" INDEX_NODE
+							"', $1, $2, coalesce($3, ''), $4::name, $5::name, $6, $7, $8::inet)",
+							8,
+							{INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
+							 TEXTOID}},
+	[INDEX_PLAN_RELATION_FIND] = {"SELECT relation FROM _ward.relation_version WHERE relid = $1 "
+								  "AND schema_name = $2::name AND relation_name = $3::name "
+								  "AND attnums = $4 AND columns = $5 AND keys = $6 "
+								  "AND subject_attnums = $7 AND classes = $8",
+								  8,
+								  {OIDOID, TEXTOID, TEXTOID, INT2ARRAYOID, TEXTARRAYOID,
+								   TEXTARRAYOID, INT2ARRAYOID, TEXTARRAYOID}},
+	[INDEX_PLAN_RELATION] = {"INSERT INTO _ward.relation_version (relid, schema_name, "
+							 "relation_name, attnums, columns, keys, subject_attnums, classes) "
+							 "VALUES ($1, $2::name, $3::name, $4, $5, $6, $7, $8) "
+							 "RETURNING relation",
+							 8,
+							 {OIDOID, TEXTOID, TEXTOID, INT2ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+							  INT2ARRAYOID, TEXTARRAYOID}},
+	[INDEX_PLAN_RELATION_AT] = {"INSERT INTO _ward.relation_at (node, position, relation) "
+								"VALUES ('" INDEX_NODE "', $1, $2)",
+								2,
+								{INT8OID, INT8OID}},
+	[INDEX_PLAN_RELATION_OF] = {"SELECT relation FROM _ward.relation_at "
+								"WHERE node = '" INDEX_NODE "' AND position = $1",
+								1,
+								{INT8OID}},
+	[INDEX_PLAN_STATEMENT] = {"INSERT INTO _ward.statement (fingerprint, text, first_position) "
+							  "VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+							  3,
+							  {INT8OID, TEXTOID, INT8OID}},
+	[INDEX_PLAN_EVENT] = {"INSERT INTO _ward.event (node, position, at, context, kind, detail) "
+						  "VALUES ('" INDEX_NODE "', $1, $2, $3, $4, "
+						  "pg_catalog.jsonb_object($5, $6))",
+						  6,
+						  {INT8OID, TIMESTAMPTZOID, INT8OID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID}},
+	[INDEX_PLAN_DISCLOSURE] =
+		{"INSERT INTO _ward.disclosure AS d (node, context, fingerprint, relation, subject_attnum, "
+		 "subject_class, minute, manner, reason, columns_clear, columns_sealed, subjects, "
+		 "statements, records, opens, first_at, last_at, first_position, last_position) "
+		 "SELECT c.node, c.position, $2, v.relation, $4, "
+		 "coalesce(v.classes[pg_catalog.array_position(v.subject_attnums, $4)], ''), $5, $6, $7, "
+		 "$8, $9, $10, $11, $12, $13, $14, $15, $16, $17 "
+		 "FROM _ward.context c, _ward.relation_version v "
+		 "WHERE c.node = '" INDEX_NODE "' AND c.position = $1 AND v.relation = $3 "
+		 "ON CONFLICT (minute, context, fingerprint, relation, subject_attnum, manner, "
+		 "columns_clear, columns_sealed, reason, node) DO UPDATE SET "
+		 "subjects = _ward.subject_set_or(d.subjects, excluded.subjects), "
+		 "statements = _ward.subject_set_or(d.statements, excluded.statements), "
+		 "records = d.records + excluded.records, opens = d.opens + excluded.opens, "
+		 "first_at = least(d.first_at, excluded.first_at), "
+		 "last_at = greatest(d.last_at, excluded.last_at), "
+		 "first_position = least(d.first_position, excluded.first_position), "
+		 "last_position = greatest(d.last_position, excluded.last_position)",
+		 17,
+		 {INT8OID, INT8OID, INT8OID, INT2OID, TIMESTAMPTZOID, INT2OID, TEXTOID, INT2ARRAYOID,
+		  INT2ARRAYOID, BYTEAOID, BYTEAOID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+		  INT8OID, INT8OID}},
+};
+
+static SPIPlanPtr plans[INDEX_PLANS];
+
+/*
+ * The node's name is written into the statements, so that rows of another trail
+ * (another node's, or a directory put in this one's place) are never mixed up with
+ * this one's.  It is hex, hence needs no quoting.
+ */
+static char *
+index_fold_sql(const char *template)
+{
+	StringInfoData sql;
+	const char *at;
+
+	initStringInfo(&sql);
+	while ((at = strstr(template, INDEX_NODE)) != NULL)
+	{
+		appendBinaryStringInfo(&sql, template, (int) (at - template));
+		appendStringInfoString(&sql, trail_index_source_node());
+		template = at + strlen(INDEX_NODE);
+	}
+	appendStringInfoString(&sql, template);
+	return sql.data;
+}
+
+/* Runs a statement; returns the rows it gave or touched.  n marks NULLs ('n'). */
+static uint64
+index_fold_run(IndexPlan plan, Datum *values, const char *nulls, int expected)
+{
+	int result;
+
+	if (plans[plan] == NULL)
+	{
+		SPIPlanPtr prepared =
+			SPI_prepare(index_fold_sql(index_statements[plan].sql), index_statements[plan].nargs,
+						(Oid *) index_statements[plan].types);
+
+		if (prepared == NULL)
+			elog(ERROR, "could not prepare statement %d of the index: %s", plan,
+				 SPI_result_code_string(SPI_result));
+		SPI_keepplan(prepared);
+		plans[plan] = prepared;
+	}
+	result = SPI_execute_plan(plans[plan], values, nulls, false, 0);
+	if (result != expected)
+		elog(ERROR, "statement %d of the index failed: %s", plan, SPI_result_code_string(result));
+	return SPI_processed;
+}
+
+static Datum
+index_fold_value(int column)
+{
+	bool isnull;
+	Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column, &isnull);
+
+	if (isnull)
+		elog(ERROR, "the index's state has a NULL");
+	return value;
+}
+
+static Datum
+index_fold_text(const char *string, char *null)
+{
+	*null = string == NULL ? 'n' : ' ';
+	return string == NULL ? (Datum) 0 : CStringGetTextDatum(string);
+}
+
+static Datum
+index_fold_text_array(const char *const *strings, int n, const char *instead)
+{
+	Datum *elements = palloc(sizeof(Datum) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		elements[i] = CStringGetTextDatum(strings[i] == NULL ? instead : strings[i]);
+	return PointerGetDatum(construct_array(elements, n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+static Datum
+index_fold_int2_array(const int16 *numbers, int n)
+{
+	Datum *elements = palloc(sizeof(Datum) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		elements[i] = Int16GetDatum(numbers[i]);
+	return PointerGetDatum(construct_array(elements, n, INT2OID, 2, true, TYPALIGN_SHORT));
+}
+
+/* ---------------------------------------------------------------- folding in memory */
+
+/* What disclosures are folded by; the two column lists follow in one buffer. */
+typedef struct FoldKey
+{
+	TrailPosition context;
+	int64 fingerprint;
+	int64 relation;
+	TimestampTz minute;
+	int16 subject_attnum;
+	int16 manner;
+	int16 nclear;
+	int16 nsealed;
+	int32 reason_len;
+	int32 pad;
+} FoldKey;
+
+typedef struct FoldRow
+{
+	const char *key; /* FoldKey, clear, sealed, reason */
+	int key_len;
+	TrailSubjectSet *subjects; /* NULL with TRAIL_MANNER_ALL */
+	TrailSubjectSet *statements;
+	int64 records;
+	int64 opens;
+	uint64 last_statement; /* a statement's records count its opens so far */
+	uint64 last_opens;
+	TimestampTz first_at;
+	TimestampTz last_at;
+	TrailPosition first_position;
+	TrailPosition last_position;
+} FoldRow;
+
+/* dynahash copies this as its key. */
+typedef struct FoldHashKey
+{
+	const char *bytes;
+	int len;
+} FoldHashKey;
+
+typedef struct FoldHashEntry
+{
+	FoldHashKey key;
+	FoldRow row;
+} FoldHashEntry;
+
+typedef struct Fold
+{
+	MemoryContext context;
+	HTAB *rows;
+	uint64 records;
+	Size bytes; /* of serialised sets merged: a bound on memory's growth */
+} Fold;
+
+static uint32
+index_fold_hash(const void *key, Size keysize)
+{
+	const FoldHashKey *it = key;
+
+	return hash_bytes((const unsigned char *) it->bytes, it->len);
+}
+
+static int
+index_fold_match(const void *left, const void *right, Size keysize)
+{
+	const FoldHashKey *a = left;
+	const FoldHashKey *b = right;
+
+	return a->len == b->len ? memcmp(a->bytes, b->bytes, a->len) : 1;
+}
+
+static void
+index_fold_begin(Fold *fold)
+{
+	HASHCTL control = {0};
+
+	fold->context =
+		AllocSetContextCreate(CurrentMemoryContext, "pg_ward fold", ALLOCSET_DEFAULT_SIZES);
+	control.keysize = sizeof(FoldHashKey);
+	control.entrysize = sizeof(FoldHashEntry);
+	control.hash = index_fold_hash;
+	control.match = index_fold_match;
+	control.hcxt = fold->context;
+	fold->rows = hash_create("pg_ward fold", 1024, &control,
+							 HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
+	fold->records = 0;
+	fold->bytes = 0;
+}
+
+/* The minute that a time lies in; rounds down, also before 2000. */
+static TimestampTz
+index_fold_floor(TimestampTz at, int64 unit)
+{
+	TimestampTz rest = at % unit;
+
+	return at - (rest < 0 ? rest + unit : rest);
+}
+
+static void
+index_fold_add(Fold *fold, const TrailIndexEntry *entry, int64 relation)
+{
+	StringInfoData bytes;
+	FoldKey head = {0};
+	FoldHashKey key;
+	FoldHashEntry *found;
+	FoldRow *row;
+	bool known;
+
+	head.context = entry->context;
+	head.fingerprint = entry->fingerprint;
+	head.relation = relation;
+	head.minute = index_fold_floor(entry->at, USECS_PER_MINUTE);
+	head.subject_attnum = entry->subject_attnum;
+	head.manner = (int16) entry->manner;
+	head.nclear = (int16) entry->nclear;
+	head.nsealed = (int16) entry->nsealed;
+	head.reason_len = entry->reason == NULL ? 0 : (int32) strlen(entry->reason);
+	initStringInfo(&bytes);
+	appendBinaryStringInfo(&bytes, (const char *) &head, sizeof(head));
+	if (entry->nclear > 0)
+		appendBinaryStringInfo(&bytes, (const char *) entry->clear,
+							   entry->nclear * (int) sizeof(int16));
+	if (entry->nsealed > 0)
+		appendBinaryStringInfo(&bytes, (const char *) entry->sealed,
+							   entry->nsealed * (int) sizeof(int16));
+	if (head.reason_len > 0)
+		appendBinaryStringInfo(&bytes, entry->reason, head.reason_len);
+
+	key.bytes = bytes.data;
+	key.len = bytes.len;
+	found = hash_search(fold->rows, &key, HASH_ENTER, &known);
+	row = &found->row;
+	if (!known)
+	{
+		char *copy = MemoryContextAlloc(fold->context, bytes.len);
+
+		memcpy(copy, bytes.data, bytes.len);
+		found->key.bytes = copy;
+		memset(row, 0, sizeof(FoldRow));
+		row->key = copy;
+		row->key_len = bytes.len;
+		row->statements = trail_subject_set_create(fold->context);
+		if (entry->subjects != NULL)
+			row->subjects = trail_subject_set_create(fold->context);
+		row->first_at = row->last_at = entry->at;
+		row->first_position = entry->position;
+	}
+	pfree(bytes.data);
+
+	if (entry->subjects != NULL)
+	{
+		/* Manner is part of the key, so only damage can mix the two. */
+		if (row->subjects == NULL)
+			ereport(ERROR, (errcode(ERRCODE_WARD_TRAIL_CORRUPT),
+							errmsg("record " UINT64_FORMAT " of the trail names subjects and "
+								   "says that it can't",
+								   entry->position)));
+		trail_subject_set_merge(row->subjects, entry->subjects, entry->subjects_len);
+		fold->bytes += entry->subjects_len;
+	}
+	(void) trail_subject_set_add(row->statements, (int64) entry->statement);
+	row->records++;
+	if (row->last_statement == entry->statement && entry->opens >= row->last_opens)
+		row->opens += (int64) (entry->opens - row->last_opens);
+	else
+		row->opens += (int64) entry->opens;
+	row->last_statement = entry->statement;
+	row->last_opens = entry->opens;
+	row->first_at = Min(row->first_at, entry->at);
+	row->last_at = Max(row->last_at, entry->at);
+	row->last_position = entry->position;
+}
+
+/* ---------------------------------------------------------------- writing */
+
+/* Makes the partition of a day where it does not exist yet. */
+static void
+index_fold_partition(TimestampTz minute)
+{
+	static int64 last_day = PG_INT64_MIN;
+	int64 day = index_fold_floor(minute, USECS_PER_DAY) / USECS_PER_DAY;
+	int from[3];
+	int to[3];
+	char name[NAMEDATALEN];
+
+	if (day == last_day && OidIsValid(core_catalog_relation("disclosure")))
+		return;
+	j2date((int) day + POSTGRES_EPOCH_JDATE, &from[0], &from[1], &from[2]);
+	j2date((int) day + 1 + POSTGRES_EPOCH_JDATE, &to[0], &to[1], &to[2]);
+	snprintf(name, sizeof(name), "disclosure_%04d%02d%02d", from[0], from[1], from[2]);
+	if (!OidIsValid(core_catalog_relation(name)))
+	{
+		char *commands[] = {
+			psprintf("CREATE TABLE _ward.%s (LIKE _ward.disclosure)", name),
+			psprintf("REVOKE ALL ON _ward.%s FROM PUBLIC", name),
+			/* a member, so that it is neither dumped nor left behind */
+			psprintf("ALTER EXTENSION pg_ward ADD TABLE _ward.%s", name),
+			psprintf("ALTER TABLE _ward.disclosure ATTACH PARTITION _ward.%s FOR VALUES FROM "
+					 "('%04d-%02d-%02d 00:00:00+00') TO ('%04d-%02d-%02d 00:00:00+00')",
+					 name, from[0], from[1], from[2], to[0], to[1], to[2]),
+		};
+
+		for (int i = 0; i < (int) lengthof(commands); i++)
+		{
+			int result = SPI_execute(commands[i], false, 0);
+
+			if (result != SPI_OK_UTILITY)
+				elog(ERROR, "could not make partition %s: %s", name,
+					 SPI_result_code_string(result));
+		}
+	}
+	last_day = day;
+}
+
+static Datum
+index_fold_set(const TrailSubjectSet *set)
+{
+	StringInfoData bytes;
+
+	initStringInfo(&bytes);
+	bytes.len = VARHDRSZ;
+	trail_subject_set_serialize(set, &bytes);
+	SET_VARSIZE(bytes.data, bytes.len);
+	return PointerGetDatum(bytes.data);
+}
+
+static void
+index_fold_write_row(const FoldRow *row)
+{
+	FoldKey key;
+	const char *rest = row->key + sizeof(FoldKey);
+	int16 *columns;
+	char nulls[] = "                 ";
+	Datum values[17];
+
+	memcpy(&key, row->key, sizeof(key));
+	index_fold_partition(key.minute);
+	columns = palloc(sizeof(int16) * (key.nclear + key.nsealed + 1));
+	memcpy(columns, rest, sizeof(int16) * (key.nclear + key.nsealed));
+	rest += sizeof(int16) * (key.nclear + key.nsealed);
+
+	values[0] = Int64GetDatum((int64) key.context);
+	values[1] = Int64GetDatum(key.fingerprint);
+	values[2] = Int64GetDatum(key.relation);
+	values[3] = Int16GetDatum(key.subject_attnum);
+	values[4] = TimestampTzGetDatum(key.minute);
+	values[5] = Int16GetDatum(key.manner);
+	values[6] = PointerGetDatum(cstring_to_text_with_len(rest, key.reason_len));
+	values[7] = index_fold_int2_array(columns, key.nclear);
+	values[8] = index_fold_int2_array(columns + key.nclear, key.nsealed);
+	if (row->subjects == NULL)
+	{
+		nulls[9] = 'n';
+		values[9] = (Datum) 0;
+	}
+	else
+		values[9] = index_fold_set(row->subjects);
+	values[10] = index_fold_set(row->statements);
+	values[11] = Int64GetDatum(row->records);
+	values[12] = Int64GetDatum(row->opens);
+	values[13] = TimestampTzGetDatum(row->first_at);
+	values[14] = TimestampTzGetDatum(row->last_at);
+	values[15] = Int64GetDatum((int64) row->first_position);
+	values[16] = Int64GetDatum((int64) row->last_position);
+	/* Nothing inserted means that the context is unknown. */
+	if (index_fold_run(INDEX_PLAN_DISCLOSURE, values, nulls, SPI_OK_INSERT) != 1)
+		ereport(ERROR, (errcode(ERRCODE_WARD_TRAIL_CORRUPT),
+						errmsg("record " UINT64_FORMAT " of the trail has no context",
+							   row->first_position),
+						errdetail("It refers to record " UINT64_FORMAT ".", key.context)));
+}
+
+static void
+index_fold_write(Fold *fold)
+{
+	HASH_SEQ_STATUS scan;
+	FoldHashEntry *entry;
+	MemoryContext each =
+		AllocSetContextCreate(CurrentMemoryContext, "pg_ward fold row", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(each);
+
+	hash_seq_init(&scan, fold->rows);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+	{
+		CHECK_FOR_INTERRUPTS();
+		index_fold_write_row(&entry->row);
+		MemoryContextReset(each);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(each);
+}
+
+static void
+index_fold_write_context(const TrailIndexEntry *entry)
+{
+	Datum values[8];
+	char nulls[9] = "        ";
+
+	values[0] = Int64GetDatum((int64) entry->position);
+	values[1] = TimestampTzGetDatum(entry->at);
+	values[2] = index_fold_text(entry->session, &nulls[2]);
+	values[3] = index_fold_text(entry->session_role, &nulls[3]);
+	values[4] = index_fold_text(entry->current_role, &nulls[4]);
+	values[5] = index_fold_text(entry->actor, &nulls[5]);
+	values[6] = index_fold_text(entry->application, &nulls[6]);
+	values[7] = index_fold_text(entry->client, &nulls[7]);
+	(void) index_fold_run(INDEX_PLAN_CONTEXT, values, nulls, SPI_OK_INSERT);
+}
+
+static void
+index_fold_write_event(const TrailIndexEntry *entry)
+{
+	Datum values[6];
+	char nulls[7] = "      ";
+	Datum *names = palloc(sizeof(Datum) * Max(entry->nfields, 1));
+	Datum *texts = palloc(sizeof(Datum) * Max(entry->nfields, 1));
+	int n = 0;
+
+	for (int i = 0; i < entry->nfields; i++)
+	{
+		if (entry->fields[i].value == NULL)
+			continue;
+		names[n] = CStringGetTextDatum(entry->fields[i].name);
+		texts[n++] = CStringGetTextDatum(entry->fields[i].value);
+	}
+	values[0] = Int64GetDatum((int64) entry->position);
+	values[1] = TimestampTzGetDatum(entry->at);
+	values[2] = Int64GetDatum((int64) entry->context);
+	nulls[2] = entry->context == TRAIL_POSITION_INVALID ? 'n' : ' ';
+	values[3] = index_fold_text(entry->event, &nulls[3]);
+	values[4] = PointerGetDatum(construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT));
+	values[5] = PointerGetDatum(construct_array(texts, n, TEXTOID, -1, false, TYPALIGN_INT));
+	(void) index_fold_run(INDEX_PLAN_EVENT, values, nulls, SPI_OK_INSERT);
+}
+
+/* ---------------------------------------------------------------- relations */
+
+typedef struct KnownRelation
+{
+	TrailPosition position;
+	int64 relation;
+} KnownRelation;
+
+static HTAB *known_relations = NULL;
+
+static void
+index_fold_remember(TrailPosition position, int64 relation)
+{
+	KnownRelation *known;
+
+	if (known_relations != NULL && hash_get_num_entries(known_relations) >= INDEX_KNOWN_MAX)
+	{
+		hash_destroy(known_relations);
+		known_relations = NULL;
+	}
+	if (known_relations == NULL)
+	{
+		HASHCTL control = {.keysize = sizeof(TrailPosition), .entrysize = sizeof(KnownRelation)};
+
+		known_relations = hash_create("pg_ward relations", 256, &control, HASH_ELEM | HASH_BLOBS);
+	}
+	known = hash_search(known_relations, &position, HASH_ENTER, NULL);
+	known->relation = relation;
+}
+
+/* Stores a description once; positions of its repetitions refer to it. */
+static void
+index_fold_write_relation(const TrailIndexEntry *entry)
+{
+	const TrailRelation *described = entry->relation;
+	Datum values[8];
+	Datum at[2];
+	int64 relation;
+
+	values[0] = ObjectIdGetDatum(described->relid);
+	values[1] = CStringGetTextDatum(described->schema);
+	values[2] = CStringGetTextDatum(described->name);
+	values[3] = index_fold_int2_array(described->attnums, described->ncolumns);
+	values[4] = index_fold_text_array(described->columns, described->ncolumns, "");
+	values[5] = index_fold_text_array(described->keys, described->ncolumns, "");
+	values[6] = index_fold_int2_array(described->subject_attnums, described->nsubjects);
+	values[7] = index_fold_text_array(described->classes, described->nsubjects, "");
+	if (index_fold_run(INDEX_PLAN_RELATION_FIND, values, NULL, SPI_OK_SELECT) == 0)
+		(void) index_fold_run(INDEX_PLAN_RELATION, values, NULL, SPI_OK_INSERT_RETURNING);
+	relation = DatumGetInt64(index_fold_value(1));
+	at[0] = Int64GetDatum((int64) entry->position);
+	at[1] = Int64GetDatum(relation);
+	(void) index_fold_run(INDEX_PLAN_RELATION_AT, at, NULL, SPI_OK_INSERT);
+	index_fold_remember(entry->position, relation);
+}
+
+static int64
+index_fold_relation(const TrailIndexEntry *entry)
+{
+	KnownRelation *known = known_relations == NULL
+							   ? NULL
+							   : hash_search(known_relations, &entry->relation_at, HASH_FIND, NULL);
+	Datum at = Int64GetDatum((int64) entry->relation_at);
+	int64 relation;
+
+	if (known != NULL)
+		return known->relation;
+	if (index_fold_run(INDEX_PLAN_RELATION_OF, &at, NULL, SPI_OK_SELECT) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_WARD_TRAIL_CORRUPT),
+				 errmsg("record " UINT64_FORMAT " of the trail discloses an unknown relation",
+						entry->position),
+				 errdetail("It refers to record " UINT64_FORMAT ".", entry->relation_at)));
+	relation = DatumGetInt64(index_fold_value(1));
+	index_fold_remember(entry->relation_at, relation);
+	return relation;
+}
+
+/* ---------------------------------------------------------------- a batch */
+
+static void
+index_fold_empty(void)
+{
+	if (SPI_execute("TRUNCATE _ward.index_state, _ward.context, _ward.relation_version, "
+					"_ward.relation_at, _ward.statement, _ward.event, _ward.disclosure",
+					false, 0) != SPI_OK_UTILITY)
+		elog(ERROR, "could not empty the index");
+	if (known_relations != NULL)
+		hash_destroy(known_relations);
+	known_relations = NULL;
+}
+
+/* Empties the index in the current transaction, so that it is made again. */
+void
+trail_index_fold_restart(void)
+{
+	SPI_connect();
+	index_fold_empty();
+	SPI_finish();
+}
+
+/* Where to go on; makes the state where there is none or where it is a copy's. */
+static TrailPosition
+index_fold_state(void)
+{
+	Datum database = ObjectIdGetDatum(MyDatabaseId);
+
+	if (index_fold_run(INDEX_PLAN_STATE, NULL, NULL, SPI_OK_SELECT) == 1)
+	{
+		TrailPosition position = (TrailPosition) DatumGetInt64(index_fold_value(1));
+
+		if (DatumGetObjectId(index_fold_value(2)) == MyDatabaseId)
+			return position;
+		/* CREATE DATABASE copied another database's index with the template. */
+		index_fold_empty();
+	}
+	(void) index_fold_run(INDEX_PLAN_STATE_NEW, &database, NULL, SPI_OK_INSERT);
+	return 0;
+}
+
+static void
+index_fold_records(Fold *fold, TrailIndexSource *source, TrailPosition *reached)
+{
+	TrailIndexEntry entry;
+	MemoryContext each =
+		AllocSetContextCreate(CurrentMemoryContext, "pg_ward record", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(each);
+
+	while (fold->records < INDEX_BATCH_RECORDS && fold->bytes < INDEX_BATCH_BYTES &&
+		   hash_get_num_entries(fold->rows) < INDEX_BATCH_ROWS &&
+		   trail_index_source_next(source, &entry))
+	{
+		CHECK_FOR_INTERRUPTS();
+		fold->records++;
+		switch (entry.kind)
+		{
+			case TRAIL_KIND_CONTEXT:
+				index_fold_write_context(&entry);
+				break;
+			case TRAIL_KIND_RELATION:
+				index_fold_write_relation(&entry);
+				break;
+			case TRAIL_KIND_STATEMENT:
+				/* 0 is every statement whose fingerprint is unknown */
+				if (entry.text != NULL && entry.fingerprint != 0)
+				{
+					Datum values[3] = {Int64GetDatum(entry.fingerprint),
+									   CStringGetTextDatum(entry.text),
+									   Int64GetDatum((int64) entry.position)};
+
+					(void) index_fold_run(INDEX_PLAN_STATEMENT, values, NULL, SPI_OK_INSERT);
+				}
+				break;
+			case TRAIL_KIND_DISCLOSURE:
+				index_fold_add(fold, &entry, index_fold_relation(&entry));
+				break;
+			case TRAIL_KIND_EVENT:
+				index_fold_write_event(&entry);
+				break;
+		}
+		MemoryContextReset(each);
+	}
+	*reached = trail_index_source_position(source);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(each);
+}
+
+bool
+trail_index_fold(bool *more)
+{
+	Oid extension = get_extension_oid("pg_ward", true);
+	TrailPosition from;
+	TrailPosition end;
+	TrailPosition reached;
+	Fold fold;
+
+	*more = false;
+	if (!OidIsValid(extension))
+		return false;
+	LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+	if (get_extension_oid("pg_ward", true) != extension ||
+		!OidIsValid(core_catalog_relation("index_state")))
+		return false;
+
+	SPI_connect();
+	from = index_fold_state();
+	end = trail_end();
+	if (from > end)
+		ereport(ERROR, (errcode(ERRCODE_WARD_TRAIL_ABSENT),
+						errmsg("the trail ends before what was indexed from it"),
+						errdetail("The index has reached record " UINT64_FORMAT
+								  ", the trail ends at " UINT64_FORMAT ".",
+								  from, end),
+						errhint("Bring back the trail's directory as it was. If this is a trail "
+								"of its own, call ward.rebuild_index().")));
+	if (from < end)
+	{
+		TrailIndexSource *source = trail_index_source_open(from);
+		Datum move[2];
+
+		index_fold_begin(&fold);
+		index_fold_records(&fold, source, &reached);
+		trail_index_source_close(source);
+		index_fold_write(&fold);
+		move[0] = Int64GetDatum((int64) reached);
+		move[1] = Int64GetDatum((int64) fold.records);
+		(void) index_fold_run(INDEX_PLAN_STATE_MOVE, move, NULL, SPI_OK_UPDATE);
+		MemoryContextDelete(fold.context);
+		*more = reached < end;
+	}
+	SPI_finish();
+	return true;
+}
+
+/* A plain scan, because the caller chooses the snapshot. */
+TrailPosition
+trail_index_fold_position(Snapshot snapshot)
+{
+	Oid relid = core_catalog_relation("index_state");
+	TrailPosition position = 0;
+	Relation state;
+	TableScanDesc scan;
+	TupleTableSlot *slot;
+
+	if (!OidIsValid(relid))
+		return 0;
+	state = table_open(relid, AccessShareLock);
+	slot = table_slot_create(state, NULL);
+	scan = table_beginscan(state, snapshot, 0, NULL);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		bool isnull;
+		text *node = DatumGetTextPP(slot_getattr(slot, 1, &isnull));
+		Oid database = DatumGetObjectId(slot_getattr(slot, 2, &isnull));
+
+		if (database == MyDatabaseId &&
+			strcmp(text_to_cstring(node), trail_index_source_node()) == 0)
+			position = (TrailPosition) DatumGetInt64(slot_getattr(slot, 3, &isnull));
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(state, AccessShareLock);
+	return position;
+}

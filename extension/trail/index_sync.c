@@ -1,0 +1,128 @@
+/*
+ * index_sync.c
+ *		Waiting for the index, and making it again.
+ *
+ * An answer from an index that is behind would leave people out, so whoever asks
+ * first waits until everything written before the call is folded, and gets an
+ * error where that can't be had.  What counts is the position that the caller's
+ * own snapshot sees in the index's table, not what a worker says.
+ */
+#include "trail/index_int.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "access/xlog.h"
+
+WARD_FUNCTION(ward_sync);
+WARD_FUNCTION(ward_rebuild_index);
+WARD_FUNCTION(ward_trail_end);
+
+static TrailPosition
+index_sync_latest(void)
+{
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TrailPosition position = trail_index_fold_position(snapshot);
+
+	UnregisterSnapshot(snapshot);
+	return position;
+}
+
+static void
+index_sync_behind(TrailPosition reached, TrailPosition target, const TrailIndexReport *report)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_WARD_INDEX_BEHIND), errmsg("the index of the trail is behind"),
+			 errdetail("It has reached record " UINT64_FORMAT " of " UINT64_FORMAT ".", reached,
+					   target),
+			 !report->launcher
+				 ? errhint("The index launcher is not running; the server log says why.")
+			 : report->no_slot
+				 ? errhint("No background worker could be started; raise max_worker_processes.")
+			 : report->outcome == TRAIL_INDEX_NO_EXTENSION
+				 ? errhint("If this transaction created the extension, commit it first.")
+			 : report->outcome == TRAIL_INDEX_FAILED
+				 ? errhint("The index worker failed; the server log says why.")
+				 : errhint("Ask again, or raise ward.sync_timeout.")));
+}
+
+Datum
+ward_sync(PG_FUNCTION_ARGS)
+{
+	TrailPosition target;
+	TrailPosition reached;
+	TimestampTz start = GetCurrentTimestamp();
+	TrailIndexReport before;
+
+	core_preload_require();
+	if (RecoveryInProgress())
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("a standby does not index the trail"), errhint("Ask the primary.")));
+
+	target = trail_end();
+	before = trail_index_table_report(MyDatabaseId);
+	for (;;)
+	{
+		TrailIndexReport report;
+		bool late;
+
+		CHECK_FOR_INTERRUPTS();
+		reached = index_sync_latest();
+		if (reached >= target)
+			break;
+		(void) trail_index_table_want(MyDatabaseId, true);
+		report = trail_index_table_report(MyDatabaseId);
+		late = trail_setting_sync_timeout > 0 &&
+			   TimestampDifferenceExceeds(start, GetCurrentTimestamp(), trail_setting_sync_timeout);
+		/* A worker that came and found no extension will find none next time either. */
+		if (late || (report.runs > before.runs && report.outcome == TRAIL_INDEX_NO_EXTENSION))
+		{
+			trail_index_table_wait_done();
+			reached = index_sync_latest();
+			if (reached < target)
+				index_sync_behind(reached, target, &report);
+			break;
+		}
+		trail_index_table_wait(100);
+	}
+	trail_index_table_wait_done();
+
+	/*
+	 * In READ COMMITTED the caller's next statement sees what was folded.  With a
+	 * snapshot for the whole transaction it might not, and would answer from an
+	 * older index without a word.
+	 */
+	if (IsolationUsesXactSnapshot())
+	{
+		reached = trail_index_fold_position(GetTransactionSnapshot());
+		if (reached < target)
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("this transaction's snapshot is older than the evidence"),
+							errdetail("It sees the index up to record " UINT64_FORMAT
+									  " of " UINT64_FORMAT ".",
+									  reached, target),
+							errhint("Use a READ COMMITTED transaction, or start a new one after "
+									"SELECT ward.sync().")));
+	}
+	PG_RETURN_INT64((int64) reached);
+}
+
+Datum
+ward_rebuild_index(PG_FUNCTION_ARGS)
+{
+	core_preload_require();
+	PreventCommandIfReadOnly("ward.rebuild_index()");
+	PreventCommandDuringRecovery("ward.rebuild_index()");
+	trail_index_fold_restart();
+	(void) trail_index_table_want(MyDatabaseId, false);
+	PG_RETURN_INT64((int64) trail_end());
+}
+
+Datum
+ward_trail_end(PG_FUNCTION_ARGS)
+{
+	core_preload_require();
+	PG_RETURN_INT64((int64) trail_end());
+}
