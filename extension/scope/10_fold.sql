@@ -1,0 +1,149 @@
+-- scope: from the index's rows to the people they disclose.
+
+-- The index's rows that a question means, with what the scope says of them. One
+-- place decides what is certain: the row itself, or values of it, left the server or
+-- were written; all else is possible, and its reason says why.
+CREATE FUNCTION _ward.scope_disclosures(during tstzrange, roles name[], clients inet[], actors text[],
+	applications text[], sessions text[], subject_class text)
+	RETURNS TABLE (subject_class text, certain boolean, relation bigint, subject_attnum int2, columns_clear int2[],
+		columns_sealed int2[], session text, reason text, first_seen timestamptz, last_seen timestamptz,
+		first_position bigint, last_position bigint, subjects bytea, statements bytea)
+	LANGUAGE sql STABLE
+	SET search_path = pg_catalog, pg_temp
+	-- So many conditions on parameters look so selective that a nested loop would be
+	-- chosen, and be run over everybody's sessions.
+	SET enable_nestloop = off
+BEGIN ATOMIC
+	SELECT d.subject_class, d.manner IN (1, 6), d.relation, d.subject_attnum, d.columns_clear, d.columns_sealed,
+		   c.session,
+		   CASE WHEN d.reason <> '' THEN d.reason
+				WHEN d.manner = 1 THEN NULL
+				ELSE _ward.manner_name(d.manner) END,
+		   d.first_at, d.last_at, d.first_position, d.last_position, d.subjects, d.statements
+	FROM _ward.disclosure d
+	JOIN _ward.context c ON c.node = d.node AND c.position = d.context
+	-- The minute prunes partitions; what counts is when the row's first and last
+	-- record were written, so that an edge inside a minute widens, never narrows.
+	WHERE d.minute >= coalesce(date_trunc('minute', lower(scope_disclosures.during), 'UTC'), '-infinity')
+	  AND d.minute <= coalesce(upper(scope_disclosures.during), 'infinity')
+	  AND tstzrange(d.first_at, d.last_at, '[]') && scope_disclosures.during
+	  AND (scope_disclosures.roles IS NULL
+		   OR c.session_role = ANY (scope_disclosures.roles) OR c.current_role_name = ANY (scope_disclosures.roles))
+	  AND (scope_disclosures.clients IS NULL
+		   OR EXISTS (SELECT FROM unnest(scope_disclosures.clients) k WHERE c.client <<= k))
+	  AND (scope_disclosures.actors IS NULL OR c.actor = ANY (scope_disclosures.actors))
+	  AND (scope_disclosures.applications IS NULL OR c.application = ANY (scope_disclosures.applications))
+	  AND (scope_disclosures.sessions IS NULL OR c.session = ANY (scope_disclosures.sessions))
+	  AND (scope_disclosures.subject_class IS NULL OR d.subject_class = scope_disclosures.subject_class);
+END;
+COMMENT ON FUNCTION _ward.scope_disclosures(tstzrange, name[], inet[], text[], text[], text[], text) IS
+	'rows of the index that a question means';
+
+-- Everybody a relation's subject column names now. NULL where the relation or the
+-- column is gone. The table is read as it is; its watch records that too.
+CREATE FUNCTION _ward.scope_everybody(relation bigint, subject_attnum int2) RETURNS bytea
+	LANGUAGE plpgsql STABLE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	target_column record;
+	everybody bytea;
+BEGIN
+	SELECT c.oid::regclass AS target, a.attname INTO target_column
+	FROM _ward.relation_version r
+	JOIN pg_class c ON c.oid = r.relid
+	JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
+		AND a.attname = r.columns[array_position(r.attnums, scope_everybody.subject_attnum)]
+		AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
+	WHERE r.relation = scope_everybody.relation;
+	IF NOT FOUND THEN
+		RETURN NULL;
+	END IF;
+	EXECUTE format('SELECT _ward.subject_set_agg(%I::bigint) FROM %s', target_column.attname, target_column.target) INTO everybody;
+	RETURN everybody;
+END
+$$;
+COMMENT ON FUNCTION _ward.scope_everybody(bigint, int2) IS 'subjects that a watched relation holds now';
+
+-- People with the same answer, as one row each. The query takes the other arguments as
+-- $1 to $7; scope/fold.c says which columns it gives.
+CREATE FUNCTION _ward.scope_fold(query text, during tstzrange, roles name[], clients inet[], actors text[],
+	applications text[], sessions text[], subject_class text)
+	RETURNS TABLE (subject_class text, certain boolean, columns_clear text[], columns_sealed text[],
+		first_seen timestamptz, last_seen timestamptz, statements bigint, sessions text[], reasons text[],
+		first_position bigint, last_position bigint, subjects bytea)
+	LANGUAGE c VOLATILE
+	AS 'MODULE_PATHNAME', 'ward_scope_fold';
+COMMENT ON FUNCTION _ward.scope_fold(text, tstzrange, name[], inet[], text[], text[], text[], text) IS
+	'folds disclosures into groups of people with the same answer';
+
+-- Refuses a question that can't be answered, and waits until the index can answer.
+CREATE FUNCTION _ward.scope_check(during tstzrange, roles name[], clients inet[], actors text[],
+	applications text[], sessions text[], class text)
+	RETURNS void
+	LANGUAGE plpgsql VOLATILE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF during IS NULL OR isempty(during) THEN
+		RAISE EXCEPTION 'the scope needs a range of time'
+			USING ERRCODE = 'invalid_parameter_value',
+				DETAIL = 'The range given is ' || CASE WHEN during IS NULL THEN 'NULL.' ELSE 'empty.' END,
+				HINT = 'Give for example tstzrange(''2021-09-01'', ''2021-11-10''), or tstzrange(NULL, NULL) for all time.';
+	END IF;
+	IF array_position(roles, NULL) IS NOT NULL OR array_position(clients, NULL) IS NOT NULL
+		OR array_position(actors, NULL) IS NOT NULL OR array_position(applications, NULL) IS NOT NULL
+		OR array_position(sessions, NULL) IS NOT NULL THEN
+		RAISE EXCEPTION 'a list in the question contains NULL'
+			USING ERRCODE = 'null_value_not_allowed',
+				HINT = 'Leave a list out, or give NULL for the whole of it, where anything will do.';
+	END IF;
+	PERFORM ward.sync();
+	IF class IS NOT NULL
+		AND NOT EXISTS (SELECT FROM _ward.relation_version r WHERE scope_check.class = ANY (r.classes)) THEN
+		RAISE EXCEPTION 'the trail knows no subject class "%"', class
+			USING ERRCODE = 'undefined_object',
+				DETAIL = coalesce('It knows: ' || (SELECT string_agg(DISTINCT k, ', ' ORDER BY k)
+					FROM _ward.relation_version r, unnest(r.classes) k) || '.', 'It knows none yet.'),
+				HINT = 'A class is known once data of it was disclosed.';
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION _ward.scope_check(tstzrange, name[], inet[], text[], text[], text[], text) IS
+	'checks a question and waits for the index';
+
+-- Groups of people with the same answer. Call _ward.scope_check() in a statement before
+-- this one, so that this one's snapshot sees what was waited for.
+CREATE FUNCTION _ward.scope_groups(during tstzrange, roles name[], clients inet[], actors text[],
+	applications text[], sessions text[], subject_class text)
+	RETURNS TABLE (subject_class text, certain boolean, columns_clear text[], columns_sealed text[],
+		first_seen timestamptz, last_seen timestamptz, statements bigint, sessions text[], reasons text[],
+		first_position bigint, last_position bigint, subjects bytea)
+	LANGUAGE sql VOLATILE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT * FROM _ward.scope_fold($query$
+		WITH d AS MATERIALIZED (
+			SELECT * FROM _ward.scope_disclosures($1, $2, $3, $4, $5, $6, $7)
+		), everybody AS MATERIALIZED (
+			SELECT a.relation, a.subject_attnum, _ward.scope_everybody(a.relation, a.subject_attnum) AS subjects
+			FROM (SELECT DISTINCT d.relation, d.subject_attnum FROM d WHERE d.subjects IS NULL) a
+		)
+		SELECT d.subject_class, d.certain, d.relation, d.columns_clear, d.columns_sealed, d.session, d.reason,
+			   d.first_seen, d.last_seen, _ward.subject_set_count(d.statements), d.first_position, d.last_position,
+			   coalesce(d.subjects, e.subjects)
+		FROM d
+		LEFT JOIN everybody e
+			ON d.subjects IS NULL AND e.relation = d.relation AND e.subject_attnum = d.subject_attnum
+		$query$, $1, $2, $3, $4, $5, $6, $7)
+$$;
+COMMENT ON FUNCTION _ward.scope_groups(tstzrange, name[], inet[], text[], text[], text[], text) IS
+	'disclosures that a question means, folded into groups of people';
+
+REVOKE ALL ON FUNCTION
+	_ward.scope_disclosures(tstzrange, name[], inet[], text[], text[], text[], text),
+	_ward.scope_everybody(bigint, int2),
+	_ward.scope_fold(text, tstzrange, name[], inet[], text[], text[], text[], text),
+	_ward.scope_check(tstzrange, name[], inet[], text[], text[], text[], text),
+	_ward.scope_groups(tstzrange, name[], inet[], text[], text[], text[], text)
+	FROM PUBLIC;

@@ -1,0 +1,148 @@
+-- scope: the questions that a responder asks.
+
+CREATE FUNCTION ward.breach_scope(during tstzrange, roles name[] DEFAULT NULL, clients inet[] DEFAULT NULL,
+	actors text[] DEFAULT NULL, applications text[] DEFAULT NULL, sessions text[] DEFAULT NULL,
+	subject_class text DEFAULT NULL)
+	RETURNS TABLE (subject_class text, subject text, subject_id bigint, verdict text, columns_clear text[],
+		columns_sealed text[], first_seen timestamptz, last_seen timestamptz, statements bigint, sessions text[],
+		reasons text[], first_position bigint, last_position bigint)
+	LANGUAGE sql VOLATILE SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT _ward.scope_check($1, $2, $3, $4, $5, $6, $7);
+	SELECT g.subject_class, m.member::text, m.member, CASE WHEN g.certain THEN 'certain' ELSE 'possible' END,
+		   g.columns_clear, g.columns_sealed, g.first_seen, g.last_seen, g.statements, g.sessions, g.reasons,
+		   g.first_position, g.last_position
+	FROM _ward.scope_groups($1, $2, $3, $4, $5, $6, $7) g, LATERAL _ward.subject_set_members(g.subjects) m(member)
+$$;
+COMMENT ON FUNCTION ward.breach_scope(tstzrange, name[], inet[], text[], text[], text[], text) IS
+	'whose data was disclosed: one row a person; certain where the row left the server or was written, possible where it only had a part in an answer';
+
+CREATE FUNCTION ward.breach_summary(during tstzrange, roles name[] DEFAULT NULL, clients inet[] DEFAULT NULL,
+	actors text[] DEFAULT NULL, applications text[] DEFAULT NULL, sessions text[] DEFAULT NULL,
+	subject_class text DEFAULT NULL)
+	RETURNS TABLE (subject_class text, verdict text, people bigint, people_clear bigint, people_only_sealed bigint,
+		columns_clear text[], columns_sealed text[], first_seen timestamptz, last_seen timestamptz,
+		statements bigint, sessions bigint, reasons text[], note text)
+	LANGUAGE sql VOLATILE SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT _ward.scope_check($1, $2, $3, $4, $5, $6, $7);
+	-- A subject column says whose row it is, not what is in it: by itself it is no
+	-- column seen in clear.
+	WITH key AS MATERIALIZED (
+		SELECT coalesce(array_agg(DISTINCT k), '{}') AS names
+		FROM _ward.relation_version r,
+			unnest(_ward.column_names(r.schema_name, r.relation_name, r.attnums, r.columns, r.subject_attnums)) k
+	), g AS MATERIALIZED (
+		SELECT * FROM _ward.scope_groups($1, $2, $3, $4, $5, $6, $7)
+	), people AS (
+		SELECT g.subject_class, g.certain, sum(_ward.subject_set_count(g.subjects))::bigint AS people,
+			   coalesce(sum(_ward.subject_set_count(g.subjects)) FILTER (WHERE NOT g.columns_clear <@ key.names), 0)::bigint AS clear,
+			   coalesce(sum(_ward.subject_set_count(g.subjects))
+				   FILTER (WHERE g.columns_clear <@ key.names AND g.columns_sealed <> '{}'), 0)::bigint AS sealed,
+			   min(g.first_seen) AS first_seen, max(g.last_seen) AS last_seen
+		FROM g, key GROUP BY g.subject_class, g.certain
+	), d AS MATERIALIZED (
+		SELECT * FROM _ward.scope_disclosures($1, $2, $3, $4, $5, $6, $7)
+	), per_session AS (
+		SELECT d.subject_class, d.certain, d.session, _ward.subject_set_count(_ward.subject_set_union(d.statements)) AS statements
+		FROM d GROUP BY d.subject_class, d.certain, d.session
+	), traffic AS (
+		SELECT p.subject_class, p.certain, sum(p.statements)::bigint AS statements, count(*) AS sessions
+		FROM per_session p GROUP BY p.subject_class, p.certain
+	), unnamed AS (
+		SELECT d.subject_class, d.certain, count(*) AS rows FROM d WHERE d.subjects IS NULL GROUP BY d.subject_class, d.certain
+	)
+	SELECT t.subject_class, CASE WHEN t.certain THEN 'certain' ELSE 'possible' END,
+		   coalesce(p.people, 0), coalesce(p.clear, 0), coalesce(p.sealed, 0),
+		   ARRAY(SELECT DISTINCT k FROM g, unnest(g.columns_clear) k
+				 WHERE g.subject_class = t.subject_class AND g.certain = t.certain ORDER BY k),
+		   ARRAY(SELECT DISTINCT k FROM g, unnest(g.columns_sealed) k
+				 WHERE g.subject_class = t.subject_class AND g.certain = t.certain ORDER BY k),
+		   p.first_seen, p.last_seen, t.statements, t.sessions,
+		   ARRAY(SELECT DISTINCT k FROM g, unnest(g.reasons) k
+				 WHERE g.subject_class = t.subject_class AND g.certain = t.certain ORDER BY k),
+		   CASE WHEN u.rows > 0
+				THEN 'read on a path that names nobody: all who are in the table now are counted; whoever was deleted since is not' END
+	FROM traffic t
+	LEFT JOIN people p ON p.subject_class = t.subject_class AND p.certain = t.certain
+	LEFT JOIN unnamed u ON u.subject_class = t.subject_class AND u.certain = t.certain
+	ORDER BY t.subject_class, t.certain DESC
+$$;
+COMMENT ON FUNCTION ward.breach_summary(tstzrange, name[], inet[], text[], text[], text[], text) IS
+	'how many people, which columns, when: one row for each subject class and verdict';
+
+CREATE FUNCTION ward.subject_history(class text, subject bigint)
+	RETURNS TABLE (first_seen timestamptz, last_seen timestamptz, session text, role name, current_role_name name,
+		actor text, application text, client inet, relation text, verdict text, manner text, reason text,
+		columns_clear text[], columns_sealed text[], statements bigint, statement text,
+		first_position bigint, last_position bigint)
+	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	-- The trail's text is for auditors. Inside this function current_user is its owner, so
+	-- the caller is whom SET ROLE named, or else who logged in.
+	auditor boolean := pg_has_role(CASE current_setting('role') WHEN 'none' THEN session_user
+		ELSE current_setting('role')::name END, 'ward_auditor', 'USAGE');
+BEGIN
+	IF class IS NULL OR subject IS NULL THEN
+		RAISE EXCEPTION 'the history needs a subject class and a subject'
+			USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	PERFORM ward.sync();
+	IF NOT EXISTS (SELECT FROM _ward.relation_version r WHERE subject_history.class = ANY (r.classes)) THEN
+		RAISE EXCEPTION 'the trail knows no subject class "%"', class
+			USING ERRCODE = 'undefined_object',
+				HINT = 'A class is known once data of it was disclosed.';
+	END IF;
+	RETURN QUERY
+	SELECT d.first_at, d.last_at, c.session, c.session_role, c.current_role_name, c.actor, c.application, c.client,
+		   format('%I.%I', r.schema_name, r.relation_name),
+		   CASE WHEN d.manner IN (1, 6) THEN 'certain' ELSE 'possible' END, _ward.manner_name(d.manner), d.reason,
+		   _ward.column_names(r.schema_name, r.relation_name, r.attnums, r.columns, d.columns_clear),
+		   _ward.column_names(r.schema_name, r.relation_name, r.attnums, r.columns, d.columns_sealed),
+		   _ward.subject_set_count(d.statements), CASE WHEN auditor THEN s.text END,
+		   d.first_position, d.last_position
+	FROM _ward.disclosure d
+	JOIN _ward.context c ON c.node = d.node AND c.position = d.context
+	JOIN _ward.relation_version r ON r.relation = d.relation
+	LEFT JOIN _ward.statement s ON s.fingerprint = d.fingerprint
+	WHERE d.subject_class = subject_history.class
+	  AND (d.subjects IS NULL OR _ward.subject_set_contains(d.subjects, subject_history.subject))
+	ORDER BY d.first_at, d.first_position;
+END
+$$;
+COMMENT ON FUNCTION ward.subject_history(text, bigint) IS
+	'everyone who saw this person: when, from where, which columns; the statement''s text for auditors only';
+
+CREATE FUNCTION ward.subject_history(class text, subject text)
+	RETURNS TABLE (first_seen timestamptz, last_seen timestamptz, session text, role name, current_role_name name,
+		actor text, application text, client inet, relation text, verdict text, manner text, reason text,
+		columns_clear text[], columns_sealed text[], statements bigint, statement text,
+		first_position bigint, last_position bigint)
+	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF subject !~ '^\s*[-+]?[0-9]+\s*$' THEN
+		RAISE EXCEPTION 'subjects of class "%" are whole numbers', class
+			USING ERRCODE = 'invalid_text_representation', HINT = 'Give the number of its row.';
+	END IF;
+	RETURN QUERY SELECT * FROM ward.subject_history(subject_history.class, subject_history.subject::bigint);
+END
+$$;
+COMMENT ON FUNCTION ward.subject_history(text, text) IS
+	'the same for a subject given as text, as ward.breach_scope() prints it';
+
+REVOKE ALL ON FUNCTION
+	ward.breach_scope(tstzrange, name[], inet[], text[], text[], text[], text),
+	ward.breach_summary(tstzrange, name[], inet[], text[], text[], text[], text),
+	ward.subject_history(text, bigint), ward.subject_history(text, text)
+	FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION
+	ward.breach_scope(tstzrange, name[], inet[], text[], text[], text[], text),
+	ward.breach_summary(tstzrange, name[], inet[], text[], text[], text[], text),
+	ward.subject_history(text, bigint), ward.subject_history(text, text)
+	TO ward_officer, ward_auditor, ward_analyst;
