@@ -1,5 +1,24 @@
 -- scope: from the index's rows to the people they disclose.
 
+-- Contexts of those whom a question means. NULL is anybody; a role is who logged in
+-- or as whom they acted.
+CREATE FUNCTION _ward.scope_contexts(roles name[], clients inet[], actors text[], applications text[], sessions text[])
+	RETURNS TABLE (node text, "position" bigint, session text)
+	LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT c.node, c.position, c.session
+	FROM _ward.context c
+	WHERE (scope_contexts.roles IS NULL
+		   OR c.session_role = ANY (scope_contexts.roles) OR c.current_role_name = ANY (scope_contexts.roles))
+	  AND (scope_contexts.clients IS NULL
+		   OR EXISTS (SELECT FROM unnest(scope_contexts.clients) k WHERE c.client <<= k))
+	  AND (scope_contexts.actors IS NULL OR c.actor = ANY (scope_contexts.actors))
+	  AND (scope_contexts.applications IS NULL OR c.application = ANY (scope_contexts.applications))
+	  AND (scope_contexts.sessions IS NULL OR c.session = ANY (scope_contexts.sessions));
+END;
+COMMENT ON FUNCTION _ward.scope_contexts(name[], inet[], text[], text[], text[]) IS
+	'contexts of the sessions that a question means';
+
 -- The index's rows that a question means, with what the scope says of them. One
 -- place decides what is certain: the row itself, or values of it, left the server or
 -- were written; all else is possible, and its reason says why.
@@ -20,20 +39,28 @@ BEGIN ATOMIC
 				WHEN d.manner = 1 THEN NULL
 				ELSE _ward.manner_name(d.manner) END,
 		   d.first_at, d.last_at, d.first_position, d.last_position, d.subjects, d.statements
-	FROM _ward.disclosure d
-	JOIN _ward.context c ON c.node = d.node AND c.position = d.context
+	-- Who is asked about is found by index; where anybody is, one branch scans and the
+	-- other does not run.
+	FROM (
+		SELECT x.* FROM _ward.disclosure x
+		WHERE num_nonnulls(scope_disclosures.roles, scope_disclosures.clients, scope_disclosures.actors,
+			scope_disclosures.applications, scope_disclosures.sessions) = 0
+		UNION ALL
+		SELECT x.* FROM _ward.disclosure x
+		WHERE num_nonnulls(scope_disclosures.roles, scope_disclosures.clients, scope_disclosures.actors,
+			scope_disclosures.applications, scope_disclosures.sessions) > 0
+		  AND x.context = ANY (ARRAY(
+			SELECT k.position FROM _ward.scope_contexts(scope_disclosures.roles, scope_disclosures.clients,
+				scope_disclosures.actors, scope_disclosures.applications, scope_disclosures.sessions) k))
+	) d
+	JOIN _ward.scope_contexts(scope_disclosures.roles, scope_disclosures.clients, scope_disclosures.actors,
+		scope_disclosures.applications, scope_disclosures.sessions) c
+		ON c.node = d.node AND c.position = d.context
 	-- The minute prunes partitions; what counts is when the row's first and last
 	-- record were written, so that an edge inside a minute widens, never narrows.
 	WHERE d.minute >= coalesce(date_trunc('minute', lower(scope_disclosures.during), 'UTC'), '-infinity')
 	  AND d.minute <= coalesce(upper(scope_disclosures.during), 'infinity')
 	  AND tstzrange(d.first_at, d.last_at, '[]') && scope_disclosures.during
-	  AND (scope_disclosures.roles IS NULL
-		   OR c.session_role = ANY (scope_disclosures.roles) OR c.current_role_name = ANY (scope_disclosures.roles))
-	  AND (scope_disclosures.clients IS NULL
-		   OR EXISTS (SELECT FROM unnest(scope_disclosures.clients) k WHERE c.client <<= k))
-	  AND (scope_disclosures.actors IS NULL OR c.actor = ANY (scope_disclosures.actors))
-	  AND (scope_disclosures.applications IS NULL OR c.application = ANY (scope_disclosures.applications))
-	  AND (scope_disclosures.sessions IS NULL OR c.session = ANY (scope_disclosures.sessions))
 	  AND (scope_disclosures.subject_class IS NULL OR d.subject_class = scope_disclosures.subject_class);
 END;
 COMMENT ON FUNCTION _ward.scope_disclosures(tstzrange, name[], inet[], text[], text[], text[], text) IS
@@ -141,6 +168,7 @@ COMMENT ON FUNCTION _ward.scope_groups(tstzrange, name[], inet[], text[], text[]
 	'disclosures that a question means, folded into groups of people';
 
 REVOKE ALL ON FUNCTION
+	_ward.scope_contexts(name[], inet[], text[], text[], text[]),
 	_ward.scope_disclosures(tstzrange, name[], inet[], text[], text[], text[], text),
 	_ward.scope_everybody(bigint, int2),
 	_ward.scope_fold(text, tstzrange, name[], inet[], text[], text[], text[], text),

@@ -96,6 +96,7 @@ CREATE TABLE _ward.disclosure (
 	last_position bigint NOT NULL,
 	UNIQUE (minute, context, fingerprint, relation, subject_attnum, manner, columns_clear, columns_sealed, reason, node)
 ) PARTITION BY RANGE (minute);
+CREATE INDEX disclosure_context ON _ward.disclosure (context);
 COMMENT ON TABLE _ward.disclosure IS 'disclosures folded by minute; one partition a day';
 
 REVOKE ALL ON _ward.index_state, _ward.context, _ward.relation_version, _ward.relation_at,
