@@ -80,10 +80,8 @@ SELECT * FROM ward.breach_scope('empty');
 SELECT * FROM ward.breach_summary(tstzrange('2021-11-09', '2021-11-09'));
 SELECT * FROM ward.breach_scope(:day, roles => '{caseworker,NULL}');
 SELECT * FROM ward.breach_scope(:day, clients => ARRAY[NULL::inet]);
-\set VERBOSITY terse
 SELECT * FROM ward.breach_scope(:day, subject_class => 'ghost');
 SELECT * FROM ward.subject_history('ghost', 1);
-\set VERBOSITY default
 SELECT * FROM ward.subject_history('person', 'Anna');
 SELECT * FROM ward.subject_history('person', NULL::bigint);
 

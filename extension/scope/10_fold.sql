@@ -104,6 +104,26 @@ CREATE FUNCTION _ward.scope_fold(query text, during tstzrange, roles name[], cli
 COMMENT ON FUNCTION _ward.scope_fold(text, tstzrange, name[], inet[], text[], text[], text[], text) IS
 	'folds disclosures into groups of people with the same answer';
 
+-- Is this a subject class? One that is watched, or of which data was disclosed while it
+-- was.
+CREATE FUNCTION _ward.scope_class_known(class text) RETURNS boolean
+	LANGUAGE plpgsql STABLE STRICT
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	watched boolean := false;
+BEGIN
+	IF EXISTS (SELECT FROM _ward.relation_version r WHERE scope_class_known.class = ANY (r.classes)) THEN
+		RETURN true;
+	END IF;
+	IF to_regclass('_ward.watch') IS NOT NULL THEN
+		EXECUTE 'SELECT EXISTS (SELECT FROM _ward.watch w WHERE w.class = $1)' INTO watched USING scope_class_known.class;
+	END IF;
+	RETURN watched;
+END
+$$;
+COMMENT ON FUNCTION _ward.scope_class_known(text) IS 'is this a subject class?';
+
 -- Refuses a question that can't be answered, and waits until the index can answer.
 CREATE FUNCTION _ward.scope_check(during tstzrange, roles name[], clients inet[], actors text[],
 	applications text[], sessions text[], class text)
@@ -126,13 +146,11 @@ BEGIN
 				HINT = 'Leave a list out, or give NULL for the whole of it, where anything will do.';
 	END IF;
 	PERFORM ward.sync();
-	IF class IS NOT NULL
-		AND NOT EXISTS (SELECT FROM _ward.relation_version r WHERE scope_check.class = ANY (r.classes)) THEN
-		RAISE EXCEPTION 'the trail knows no subject class "%"', class
+	IF NOT _ward.scope_class_known(class) THEN
+		RAISE EXCEPTION 'there is no subject class "%"', class
 			USING ERRCODE = 'undefined_object',
-				DETAIL = coalesce('It knows: ' || (SELECT string_agg(DISTINCT k, ', ' ORDER BY k)
-					FROM _ward.relation_version r, unnest(r.classes) k) || '.', 'It knows none yet.'),
-				HINT = 'A class is known once data of it was disclosed.';
+				DETAIL = 'No table is watched with it, and no data of it was disclosed.',
+				HINT = 'ward.watches lists the classes that are watched now.';
 	END IF;
 END
 $$;
@@ -172,6 +190,7 @@ REVOKE ALL ON FUNCTION
 	_ward.scope_disclosures(tstzrange, name[], inet[], text[], text[], text[], text),
 	_ward.scope_everybody(bigint, int2),
 	_ward.scope_fold(text, tstzrange, name[], inet[], text[], text[], text[], text),
+	_ward.scope_class_known(text),
 	_ward.scope_check(tstzrange, name[], inet[], text[], text[], text[], text),
 	_ward.scope_groups(tstzrange, name[], inet[], text[], text[], text[], text)
 	FROM PUBLIC;

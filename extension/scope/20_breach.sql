@@ -92,10 +92,11 @@ BEGIN
 			USING ERRCODE = 'null_value_not_allowed';
 	END IF;
 	PERFORM ward.sync();
-	IF NOT EXISTS (SELECT FROM _ward.relation_version r WHERE subject_history.class = ANY (r.classes)) THEN
-		RAISE EXCEPTION 'the trail knows no subject class "%"', class
+	IF NOT _ward.scope_class_known(class) THEN
+		RAISE EXCEPTION 'there is no subject class "%"', class
 			USING ERRCODE = 'undefined_object',
-				HINT = 'A class is known once data of it was disclosed.';
+				DETAIL = 'No table is watched with it, and no data of it was disclosed.',
+				HINT = 'ward.watches lists the classes that are watched now.';
 	END IF;
 	RETURN QUERY
 	SELECT d.first_at, d.last_at, c.session, c.session_role, c.current_role_name, c.actor, c.application, c.client,
