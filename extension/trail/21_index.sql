@@ -134,7 +134,8 @@ COMMENT ON FUNCTION ward.sync() IS
 	'waits until this database''s index has folded all evidence written before the call; returns the position reached';
 
 CREATE FUNCTION ward.rebuild_index() RETURNS bigint
-	LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
+	LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
 	AS 'MODULE_PATHNAME', 'ward_rebuild_index';
 COMMENT ON FUNCTION ward.rebuild_index() IS
 	'empties this database''s index; after commit it is made again from the trail';

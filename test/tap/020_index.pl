@@ -80,7 +80,7 @@ ok($node->poll_query_until('postgres', q{SELECT count(*) = 0 FROM pg_stat_activi
 	'an idle worker leaves');
 
 # Made again from the evidence, it is the same.
-$node->safe_psql('one', 'SELECT ward.rebuild_index()');
+$node->safe_psql('one', 'SET ROLE ward_auditor; SELECT ward.rebuild_index()');
 is(indexed('one'), "$written|$written", 'a rebuilt index is the same');
 
 # Commands that want the database alone, with a worker at work.
@@ -123,6 +123,15 @@ unlike(slurp_file($dump), qr/_ward\.(disclosure|event|context|index_state)/, 'th
 	SELECT _ward.record_event('test.late');
 	SELECT * FROM ward.breach_scope(tstzrange(NULL, NULL));});
 like($err, qr/snapshot is older than the evidence/, 'a transaction with an older snapshot gets an error');
+
+# No process left for a worker: the question is refused, and says what to do.
+$node->append_conf('postgresql.conf', 'max_worker_processes = 2');
+$node->restart;
+($rc, $out, $err) = $node->psql('one', q{
+	SET ward.sync_timeout = '1500ms';
+	SELECT _ward.record_event('test.later');
+	SELECT ward.sync();});
+like($err, qr/is behind.*raise max_worker_processes/s, 'sync() without a worker says what to raise');
 
 $node->stop;
 done_testing();
