@@ -23,4 +23,37 @@
 	extern PGDLLEXPORT Datum funcname(PG_FUNCTION_ARGS);                                           \
 	PG_FUNCTION_INFO_V1(funcname)
 
+/*
+ * Columns that a statement reads, inserts and updates in a range table entry;
+ * from PostgreSQL 16 on they are kept apart from the entry.
+ */
+#include "nodes/parsenodes.h"
+#include "nodes/plannodes.h"
+#include "parser/parse_relation.h"
+
+#if PG_VERSION_NUM >= 160000
+static inline Bitmapset *
+core_compat_selected_columns(const PlannedStmt *stmt, RangeTblEntry *rte)
+{
+	return rte->perminfoindex == 0 ? NULL
+								   : getRTEPermissionInfo(stmt->permInfos, rte)->selectedCols;
+}
+static inline Bitmapset *
+core_compat_inserted_columns(const PlannedStmt *stmt, RangeTblEntry *rte)
+{
+	return rte->perminfoindex == 0 ? NULL
+								   : getRTEPermissionInfo(stmt->permInfos, rte)->insertedCols;
+}
+static inline Bitmapset *
+core_compat_updated_columns(const PlannedStmt *stmt, RangeTblEntry *rte)
+{
+	return rte->perminfoindex == 0 ? NULL
+								   : getRTEPermissionInfo(stmt->permInfos, rte)->updatedCols;
+}
+#else
+#define core_compat_selected_columns(stmt, rte) ((rte)->selectedCols)
+#define core_compat_inserted_columns(stmt, rte) ((rte)->insertedCols)
+#define core_compat_updated_columns(stmt, rte) ((rte)->updatedCols)
+#endif
+
 #endif /* WARD_CORE_COMPAT_H */

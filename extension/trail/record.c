@@ -124,6 +124,14 @@ trail_record_relation(TrailRelation *relation)
 	relation->described_at = trail_append(leaf.data, leaf.len);
 }
 
+/* See trail.h. */
+bool
+trail_record_statement_known(int64 fingerprint)
+{
+	return record_pid == MyProcPid && record_statements != NULL &&
+		   hash_search(record_statements, &fingerprint, HASH_FIND, NULL) != NULL;
+}
+
 /* Writes a fingerprint's text unless this session has. */
 static void
 trail_record_statement(int64 fingerprint, const char *text)

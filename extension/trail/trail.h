@@ -123,6 +123,9 @@ typedef struct TrailDisclosure
  */
 extern TrailPosition trail_record_disclosure(const TrailDisclosure *disclosure);
 
+/* Has this session written this fingerprint's text? */
+extern bool trail_record_statement_known(int64 fingerprint);
+
 /* An event: a kind ("key.created", "watch.added", "trail.gap", ...) and fields. */
 typedef struct TrailField
 {

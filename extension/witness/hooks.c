@@ -2,9 +2,147 @@
  * hooks.c
  *		Every hook of the witness layer; dispatch only.
  */
-#include "witness/witness.h"
+#include "witness/witness_int.h"
 
+#include "access/parallel.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "optimizer/planner.h"
+#include "tcop/utility.h"
+#include "utils/queryjumble.h"
+
+static planner_hook_type prev_planner_hook = NULL;
+static ExecutorStart_hook_type prev_ExecutorStart_hook = NULL;
+static ExecutorRun_hook_type prev_ExecutorRun_hook = NULL;
+static ExecutorFinish_hook_type prev_ExecutorFinish_hook = NULL;
+static ExecutorEnd_hook_type prev_ExecutorEnd_hook = NULL;
+static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
+
+static PlannedStmt *
+witness_planner(Query *parse, const char *query_string, int cursorOptions,
+				ParamListInfo boundParams)
+{
+	if (witness_setting_capture)
+		witness_plan_prepare(parse);
+	if (prev_planner_hook)
+		return prev_planner_hook(parse, query_string, cursorOptions, boundParams);
+	return standard_planner(parse, query_string, cursorOptions, boundParams);
+}
+
+static void
+witness_ExecutorStart(QueryDesc *queryDesc, int eflags)
+{
+	if (prev_ExecutorStart_hook)
+		prev_ExecutorStart_hook(queryDesc, eflags);
+	else
+		standard_ExecutorStart(queryDesc, eflags);
+	if (witness_setting_capture && !(eflags & EXEC_FLAG_EXPLAIN_ONLY) && witness_watch_any())
+	{
+		witness_wire_install();
+		witness_capture_start(queryDesc);
+	}
+}
+
+static void
+witness_ExecutorRun(QueryDesc *queryDesc, ScanDirection direction, uint64 count, bool execute_once)
+{
+	WitnessCapture *capture = witness_capture_of(queryDesc);
+	DestReceiver *dest = queryDesc->dest;
+
+	if (capture != NULL && IsParallelWorker())
+		queryDesc->dest = witness_wire_worker(dest);
+	PG_TRY();
+	{
+		if (prev_ExecutorRun_hook)
+			prev_ExecutorRun_hook(queryDesc, direction, count, execute_once);
+		else
+			standard_ExecutorRun(queryDesc, direction, count, execute_once);
+	}
+	PG_CATCH();
+	{
+		queryDesc->dest = dest;
+		/*
+		 * Rows that are held for the client may leave with the error message, so
+		 * their evidence comes first; if it can't be written, that is the error.
+		 */
+		if (capture != NULL)
+		{
+			witness_capture_error(capture);
+			witness_capture_write(capture);
+		}
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	queryDesc->dest = dest;
+	if (capture != NULL)
+		witness_capture_write(capture);
+}
+
+static void
+witness_ExecutorFinish(QueryDesc *queryDesc)
+{
+	WitnessCapture *capture = witness_capture_of(queryDesc);
+
+	if (prev_ExecutorFinish_hook)
+		prev_ExecutorFinish_hook(queryDesc);
+	else
+		standard_ExecutorFinish(queryDesc);
+	if (capture != NULL)
+		witness_capture_finish(capture);
+}
+
+static void
+witness_ExecutorEnd(QueryDesc *queryDesc)
+{
+	WitnessCapture *capture = witness_capture_of(queryDesc);
+
+	/* A cursor that is closed half read never comes through ExecutorFinish. */
+	if (capture != NULL)
+		witness_capture_finish(capture);
+	if (prev_ExecutorEnd_hook)
+		prev_ExecutorEnd_hook(queryDesc);
+	else
+		standard_ExecutorEnd(queryDesc);
+}
+
+static void
+witness_ProcessUtility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+					   ProcessUtilityContext context, ParamListInfo params,
+					   QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
+{
+	/* COPY may be rewritten; a cached statement must not be. */
+	if (readOnlyTree && IsA(pstmt->utilityStmt, CopyStmt))
+	{
+		pstmt = copyObject(pstmt);
+		readOnlyTree = false;
+	}
+	witness_utility_before(pstmt);
+	if (prev_ProcessUtility_hook)
+		prev_ProcessUtility_hook(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest,
+								 qc);
+	else
+		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest,
+								qc);
+}
+
+/* See witness.h. */
 void
 witness_init(void)
 {
+	witness_setting_init();
+	witness_watch_init();
+	EnableQueryId();
+
+	prev_planner_hook = planner_hook;
+	planner_hook = witness_planner;
+	prev_ExecutorStart_hook = ExecutorStart_hook;
+	ExecutorStart_hook = witness_ExecutorStart;
+	prev_ExecutorRun_hook = ExecutorRun_hook;
+	ExecutorRun_hook = witness_ExecutorRun;
+	prev_ExecutorFinish_hook = ExecutorFinish_hook;
+	ExecutorFinish_hook = witness_ExecutorFinish;
+	prev_ExecutorEnd_hook = ExecutorEnd_hook;
+	ExecutorEnd_hook = witness_ExecutorEnd;
+	prev_ProcessUtility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = witness_ProcessUtility;
 }

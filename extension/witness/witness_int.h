@@ -5,9 +5,15 @@
 #ifndef WARD_WITNESS_INT_H
 #define WARD_WITNESS_INT_H
 
+#include "core/core.h"
+
 #include "access/attnum.h"
+#include "executor/execdesc.h"
+#include "nodes/execnodes.h"
 #include "nodes/bitmapset.h"
+#include "nodes/parsenodes.h"
 #include "nodes/plannodes.h"
+#include "tcop/dest.h"
 
 #include "seal/seal.h"
 #include "trail/trail.h"
@@ -15,6 +21,7 @@
 
 /* ---- setting.c: GUCs ---- */
 
+extern void witness_setting_init(void);
 extern bool witness_setting_capture;
 extern int witness_setting_small_aggregate;
 extern int witness_setting_capture_memory; /* kB */
@@ -30,13 +37,18 @@ typedef struct WitnessRelation
 {
 	Oid relid;
 	int refcount;
-	int nsubjects;				 /* subject columns, at least 1 */
-	AttrNumber *subject_attnums; /* in this relation's own numbering */
-	Oid *subject_types;			 /* INT2OID, INT4OID or INT8OID */
-	SealKeyId *column_keys;		 /* by attnum - 1; SEAL_KEY_NONE for a clear column */
+	MemoryContext memory;
+	struct WitnessRelation *watched; /* itself, or the ancestor that is watched */
+	int nsubjects;					 /* subject columns, at least 1 */
+	AttrNumber *subject_attnums;	 /* in this relation's own numbering */
+	Oid *subject_types;				 /* INT2OID, INT4OID or INT8OID */
 	int natts;
+	/* Of a relation that is watched itself: */
+	SealKeyId *column_keys; /* by attnum - 1; SEAL_KEY_NONE for a clear column */
 	TrailRelation trail;
 } WitnessRelation;
+
+extern void witness_watch_init(void);
 
 /* Does this database have the extension and any watched table?  Cheap. */
 extern bool witness_watch_any(void);
@@ -51,13 +63,8 @@ extern void witness_watch_release(WitnessRelation *relation);
 
 /* ---- columns.c: what a statement refers to ---- */
 
-/*
- * Columns of the relation with this range table index that the statement refers
- * to (attnums, ascending; whole-row references count as all), as a palloc'd
- * bitmap offset by FirstLowInvalidHeapAttributeNumber.
- */
-extern Bitmapset *witness_columns_used(const PlannedStmt *stmt, Index rti,
-									   const WitnessRelation *relation);
+/* Columns of a watched relation that a statement refers to. */
+extern Bitmapset *witness_columns_used(const PlannedStmt *stmt, const WitnessRelation *relation);
 
 /* ---- normalise.c ---- */
 
@@ -68,7 +75,123 @@ extern Bitmapset *witness_columns_used(const PlannedStmt *stmt, Index rti,
  */
 extern char *witness_normalise(const char *text);
 
-/* ---- capture.c / place.c: the executor's side ---- */
+/* ---- capture.c: what one statement has disclosed so far ---- */
 
-/* Called by hooks.c. */
+/* Subjects of one column of one relation, disclosed in one manner for one reason. */
+typedef struct WitnessSet
+{
+	struct WitnessSet *next;
+	WitnessRelation *relation;
+	int subject;
+	TrailManner manner;
+	const char *reason;
+	uint64 *groups; /* rows that the grouping node above has returned, or NULL */
+	TrailSubjectSet *pending;
+	TrailSubjectSet *written; /* of this statement, so as not to write it twice */
+	bool all_pending;		  /* with TRAIL_MANNER_ALL */
+	bool all_written;
+	bool small_written; /* written as row, because small */
+	bool have_last;
+	int64 last;
+} WitnessSet;
+
+typedef struct WitnessColumns
+{
+	struct WitnessColumns *next;
+	WitnessRelation *relation;
+	int count;
+	int16 *attnums;
+	SealKeyId *keys;
+	uint64 *opens_before;
+} WitnessColumns;
+
+typedef struct WitnessCapture
+{
+	struct WitnessCapture *below; /* of this backend, innermost first */
+	MemoryContext memory;
+	QueryDesc *query;
+	Oid role;
+	uint64 statement;
+	int64 fingerprint;
+	char *text;
+	WitnessSet *sets;
+	WitnessColumns *columns;
+	struct WitnessTapNode *nodes;
+	bool dirty;
+	bool existence; /* a foreign key's check: nothing but existence is told */
+	uint64 opens_before;
+	MemoryContextCallback callback;
+} WitnessCapture;
+
+extern uint64 witness_capture_next_statement(void);
+extern void witness_capture_start(QueryDesc *query);
+extern WitnessCapture *witness_capture_of(QueryDesc *query);
+extern WitnessSet *witness_capture_set(WitnessCapture *capture, WitnessRelation *relation,
+									   int subject, TrailManner manner, const char *reason,
+									   uint64 *groups);
+extern void witness_capture_all(WitnessCapture *capture, WitnessRelation *relation,
+								TrailManner manner, const char *reason);
+extern void witness_capture_add(WitnessCapture *capture, WitnessSet *set, int64 subject);
+extern void witness_capture_write(WitnessCapture *capture);
+extern void witness_capture_write_all(void);
+extern bool witness_capture_pending;
+extern void witness_capture_error(WitnessCapture *capture);
+extern void witness_capture_finish(WitnessCapture *capture);
+
+/* ---- tap.c: where the executor is listened to ---- */
+
+typedef enum WitnessSource
+{
+	WITNESS_SOURCE_RESULT, /* the slot that the node returns */
+	WITNESS_SOURCE_SCAN,   /* its scan slot */
+	WITNESS_SOURCE_HEAP,   /* the heap tuple behind an index-only scan */
+	WITNESS_SOURCE_OUTER,  /* the outer tuple that it has just projected */
+	WITNESS_SOURCE_INNER
+} WitnessSource;
+
+typedef struct WitnessTap
+{
+	struct WitnessTap *next;
+	WitnessSource source;
+	AttrNumber attnum;
+	Oid type;
+	WitnessSet *set;
+} WitnessTap;
+
+typedef struct WitnessTapNode
+{
+	PlanState *state; /* hash key */
+	ExecProcNodeMtd original;
+	WitnessCapture *capture;
+	WitnessTap *taps;
+	uint64 rows; /* returned so far */
+	struct WitnessTapNode *next;
+} WitnessTapNode;
+
+extern bool witness_tap_possible(PlanState *state);
+extern WitnessTapNode *witness_tap_node(WitnessCapture *capture, PlanState *state);
+extern void witness_tap_add(WitnessCapture *capture, PlanState *state, WitnessSource source,
+							AttrNumber attnum, Oid type, WitnessSet *set);
+extern void witness_tap_conflict(WitnessCapture *capture, ResultRelInfo *target, WitnessSet *set,
+								 AttrNumber attnum, Oid type);
+extern void witness_tap_forget(WitnessCapture *capture);
+extern bool witness_tap_subject(TupleTableSlot *slot, AttrNumber attnum, Oid type, int64 *subject);
+
+/* ---- place.c: which taps a plan needs ---- */
+
+extern void witness_place(WitnessCapture *capture);
+
+/* ---- plan.c: help from the planner ---- */
+
+extern void witness_plan_prepare(Query *query);
+
+/* ---- wire.c: nothing leaves before its evidence ---- */
+
+extern void witness_wire_install(void);
+extern DestReceiver *witness_wire_worker(DestReceiver *to);
+
+/* ---- utility.c ---- */
+
+extern void witness_utility_before(PlannedStmt *statement);
+
 #endif /* WARD_WITNESS_INT_H */

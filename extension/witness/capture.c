@@ -1,0 +1,419 @@
+/*
+ * capture.c
+ *		What a statement has disclosed so far, and writing it down in time.
+ *
+ * A capture belongs to one execution of one plan.  It lives outside the
+ * transaction's memory and ends in a callback on the executor's memory context,
+ * which also fires when the transaction aborts or the session ends (I3).  Sets are
+ * written to the trail when the executor returns, before the send buffer can flush
+ * (wire.c), when they outgrow ward.capture_memory, and at the end; what was written
+ * is remembered, so that a long result does not write a subject twice.
+ *
+ * Fails closed: where the trail refuses a record, the error ends the statement
+ * before the rows that it covers can leave (I2).  In the callback, where nothing
+ * may be raised, what can't be written belongs to a statement that has failed
+ * already and whose rows have not left: those that had left were written first.
+ */
+#include "witness/witness_int.h"
+
+#include "access/parallel.h"
+#include "access/sysattr.h"
+#include "access/xact.h"
+#include "commands/explain.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+bool witness_capture_pending = false;
+
+static WitnessCapture *captures = NULL;
+static uint64 statements = 0;
+
+/* Number of this session's next statement, from 1. */
+uint64
+witness_capture_next_statement(void)
+{
+	return ++statements;
+}
+
+/* The capture of an execution, or NULL where it discloses nothing watched. */
+WitnessCapture *
+witness_capture_of(QueryDesc *query)
+{
+	for (WitnessCapture *capture = captures; capture != NULL; capture = capture->below)
+		if (capture->query == query)
+			return capture;
+	return NULL;
+}
+
+static WitnessColumns *
+witness_capture_columns(WitnessCapture *capture, WitnessRelation *relation)
+{
+	WitnessColumns *columns;
+	Bitmapset *used;
+	int member = -1;
+
+	for (columns = capture->columns; columns != NULL; columns = columns->next)
+		if (columns->relation == relation)
+			return columns;
+	used = witness_columns_used(capture->query->plannedstmt, relation);
+	columns = palloc0(sizeof(WitnessColumns));
+	columns->relation = relation;
+	relation->refcount++;
+	columns->attnums = palloc0(sizeof(int16) * Max(bms_num_members(used), 1));
+	columns->keys = palloc0(sizeof(SealKeyId) * Max(bms_num_members(used), 1));
+	columns->opens_before = palloc0(sizeof(uint64) * Max(bms_num_members(used), 1));
+	while ((member = bms_next_member(used, member)) >= 0)
+	{
+		AttrNumber attnum = member + FirstLowInvalidHeapAttributeNumber;
+
+		if (attnum <= 0 || attnum > relation->natts)
+			continue;
+		columns->attnums[columns->count] = attnum;
+		columns->keys[columns->count] = relation->column_keys[attnum - 1];
+		if (columns->keys[columns->count] != SEAL_KEY_NONE)
+			columns->opens_before[columns->count] = seal_opens(columns->keys[columns->count]);
+		columns->count++;
+	}
+	columns->next = capture->columns;
+	capture->columns = columns;
+	return columns;
+}
+
+/* The set for one relation, subject column, manner and reason. */
+WitnessSet *
+witness_capture_set(WitnessCapture *capture, WitnessRelation *relation, int subject,
+					TrailManner manner, const char *reason, uint64 *groups)
+{
+	WitnessSet *set;
+	MemoryContext old;
+
+	if (capture->existence && manner != TRAIL_MANNER_ALL)
+	{
+		manner = TRAIL_MANNER_EXISTENCE;
+		reason = "foreign_key";
+		groups = NULL;
+	}
+	for (set = capture->sets; set != NULL; set = set->next)
+		if (set->relation == relation && set->subject == subject && set->manner == manner &&
+			set->groups == groups && strcmp(set->reason, reason) == 0)
+			return set;
+	old = MemoryContextSwitchTo(capture->memory);
+	set = palloc0(sizeof(WitnessSet));
+	set->relation = relation;
+	set->subject = subject;
+	set->manner = manner;
+	set->reason = reason;
+	set->groups = groups;
+	(void) witness_capture_columns(capture, relation);
+	set->next = capture->sets;
+	capture->sets = set;
+	MemoryContextSwitchTo(old);
+	return set;
+}
+
+/* Everybody in the relation may have been disclosed: a path that can't be narrowed. */
+void
+witness_capture_all(WitnessCapture *capture, WitnessRelation *relation, TrailManner manner,
+					const char *reason)
+{
+	for (int i = 0; i < relation->nsubjects; i++)
+	{
+		WitnessSet *set = witness_capture_set(capture, relation, i, TRAIL_MANNER_ALL, reason, NULL);
+
+		if (!set->all_written)
+		{
+			set->all_pending = true;
+			capture->dirty = witness_capture_pending = true;
+		}
+	}
+}
+
+/* Notes a subject.  Called for every row. */
+void
+witness_capture_add(WitnessCapture *capture, WitnessSet *set, int64 subject)
+{
+	if (set->have_last && set->last == subject)
+		return;
+	set->last = subject;
+	set->have_last = true;
+	if (unlikely(set->pending == NULL))
+		set->pending = trail_subject_set_create(capture->memory);
+	if (set->written != NULL && trail_subject_set_contains(set->written, subject))
+		return;
+	if (trail_subject_set_add(set->pending, subject))
+	{
+		capture->dirty = witness_capture_pending = true;
+		if (unlikely(trail_subject_set_memory(set->pending) >
+					 (Size) witness_setting_capture_memory * 1024))
+			witness_capture_write(capture);
+	}
+}
+
+static bool
+witness_capture_move(int64 subject, void *arg)
+{
+	(void) trail_subject_set_add((TrailSubjectSet *) arg, subject);
+	return true;
+}
+
+/* What was pending has been written. */
+static void
+witness_capture_written(WitnessCapture *capture, WitnessSet *set)
+{
+	TrailSubjectSet *pending = set->pending;
+
+	if (set->written == NULL)
+	{
+		set->written = pending;
+		set->pending = NULL;
+		return;
+	}
+	/* Forgetting what was written costs a repeated record, not evidence. */
+	if (trail_subject_set_memory(set->written) > (Size) witness_setting_capture_memory * 1024)
+		trail_subject_set_reset(set->written);
+	trail_subject_set_walk(pending, witness_capture_move, set->written);
+	trail_subject_set_reset(pending);
+	set->have_last = false;
+}
+
+static void
+witness_capture_write_set(WitnessCapture *capture, WitnessSet *set, TrailSubjectSet *subjects,
+						  TrailManner manner, const char *reason)
+{
+	WitnessColumns *columns = witness_capture_columns(capture, set->relation);
+	TrailDisclosure disclosure = {0};
+	int16 *clear = palloc(sizeof(int16) * Max(columns->count, 1));
+	int16 *sealed = palloc(sizeof(int16) * Max(columns->count, 1));
+
+	for (int i = 0; i < columns->count; i++)
+	{
+		if (columns->keys[i] == SEAL_KEY_NONE ||
+			seal_opens(columns->keys[i]) > columns->opens_before[i])
+			clear[disclosure.nclear++] = columns->attnums[i];
+		else
+			sealed[disclosure.nsealed++] = columns->attnums[i];
+	}
+	disclosure.role = capture->role;
+	disclosure.statement = capture->statement;
+	disclosure.fingerprint = capture->fingerprint;
+	disclosure.text = capture->text;
+	disclosure.relation = &set->relation->trail;
+	disclosure.subject_attnum = set->relation->subject_attnums[set->subject];
+	disclosure.manner = manner;
+	disclosure.reason = reason;
+	disclosure.clear = clear;
+	disclosure.sealed = sealed;
+	disclosure.opens = seal_opens(SEAL_KEY_NONE) - capture->opens_before;
+	disclosure.subjects = subjects;
+	trail_record_disclosure(&disclosure);
+	pfree(clear);
+	pfree(sealed);
+}
+
+/*
+ * Does a grouping tell about each of its few subjects?  On average over its groups,
+ * which is what can be known without keeping each group's members.
+ */
+static bool
+witness_capture_small(const WitnessSet *set, uint64 subjects)
+{
+	uint64 groups = set->groups != NULL ? Max(*set->groups, 1) : 1;
+
+	return set->manner == TRAIL_MANNER_AGGREGATE &&
+		   subjects <= (uint64) witness_setting_small_aggregate * groups;
+}
+
+/* Writes what is pending.  Raises WD3xx, and then it is pending still. */
+void
+witness_capture_write(WitnessCapture *capture)
+{
+	if (!capture->dirty)
+		return;
+	for (WitnessSet *set = capture->sets; set != NULL; set = set->next)
+	{
+		uint64 pending = set->pending != NULL ? trail_subject_set_count(set->pending) : 0;
+
+		if (set->all_pending)
+		{
+			witness_capture_write_set(capture, set, NULL, TRAIL_MANNER_ALL, set->reason);
+			set->all_pending = false;
+			set->all_written = true;
+		}
+		if (pending == 0)
+			continue;
+		if (witness_capture_small(
+				set, pending + (set->written != NULL ? trail_subject_set_count(set->written) : 0)))
+		{
+			witness_capture_write_set(capture, set, set->pending, TRAIL_MANNER_ROW,
+									  "small_aggregate");
+			set->small_written = true;
+		}
+		else
+		{
+			witness_capture_write_set(capture, set, set->pending, set->manner, set->reason);
+			set->small_written = false;
+		}
+		witness_capture_written(capture, set);
+	}
+	capture->dirty = false;
+	/* Another statement of this backend may still have something. */
+	witness_capture_pending = false;
+	for (WitnessCapture *other = captures; other != NULL; other = other->below)
+		witness_capture_pending |= other->dirty;
+}
+
+/* Groups that turn out small only at the end: say then that they were. */
+static void
+witness_capture_settle(WitnessCapture *capture)
+{
+	for (WitnessSet *set = capture->sets; set != NULL; set = set->next)
+		if (set->manner == TRAIL_MANNER_AGGREGATE && set->written != NULL && !set->small_written &&
+			witness_capture_small(set, trail_subject_set_count(set->written)))
+		{
+			witness_capture_write_set(capture, set, set->written, TRAIL_MANNER_ROW,
+									  "small_aggregate");
+			set->small_written = true;
+		}
+}
+
+/* Writes what any statement of this backend has pending. */
+void
+witness_capture_write_all(void)
+{
+	if (!witness_capture_pending)
+		return;
+	for (WitnessCapture *capture = captures; capture != NULL; capture = capture->below)
+		witness_capture_write(capture);
+}
+
+/*
+ * A row whose evaluation failed was seen by the error's message or its mere
+ * occurrence: note the current row of each scan.  Called before anything of the
+ * executor's state is torn down.
+ */
+void
+witness_capture_error(WitnessCapture *capture)
+{
+	for (WitnessTapNode *node = capture->nodes; node != NULL; node = node->next)
+		for (WitnessTap *tap = node->taps; tap != NULL; tap = tap->next)
+		{
+			TupleTableSlot *slot = NULL;
+			int64 subject;
+
+			if (tap->source == WITNESS_SOURCE_SCAN)
+				slot = ((ScanState *) node->state)->ss_ScanTupleSlot;
+			else if (tap->source == WITNESS_SOURCE_RESULT)
+				slot = node->state->ps_ResultTupleSlot;
+			if (slot != NULL && witness_tap_subject(slot, tap->attnum, tap->type, &subject))
+				witness_capture_add(capture, tap->set, subject);
+		}
+}
+
+/* Writes what is left, and frees the capture. */
+void
+witness_capture_finish(WitnessCapture *capture)
+{
+	witness_capture_write(capture);
+	witness_capture_settle(capture);
+}
+
+static void
+witness_capture_end(void *arg)
+{
+	WitnessCapture *capture = arg;
+	MemoryContext caller = CurrentMemoryContext;
+
+	/*
+	 * An error can't leave a memory context's callback: report it, so that a log
+	 * shows the gap.  It can only be about rows that have not left; see above.
+	 */
+	PG_TRY();
+	{
+		witness_capture_write(capture);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(caller);
+		EmitErrorReport();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	witness_tap_forget(capture);
+	for (WitnessCapture **at = &captures; *at != NULL; at = &(*at)->below)
+		if (*at == capture)
+		{
+			*at = capture->below;
+			break;
+		}
+	for (WitnessColumns *columns = capture->columns; columns != NULL; columns = columns->next)
+		witness_watch_release(columns->relation);
+	MemoryContextDelete(capture->memory);
+}
+
+/* Does the plan read or write anything watched? */
+static bool
+witness_capture_needed(const PlannedStmt *stmt)
+{
+	ListCell *lc;
+
+	foreach (lc, stmt->rtable)
+	{
+		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+		WitnessRelation *relation;
+
+		if (rte->rtekind != RTE_RELATION)
+			continue;
+		relation = witness_watch_pin(rte->relid);
+		if (relation != NULL)
+		{
+			witness_watch_release(relation);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Called as an execution has started: places taps where something is watched. */
+void
+witness_capture_start(QueryDesc *query)
+{
+	MemoryContext memory;
+	MemoryContext old;
+	WitnessCapture *capture;
+	PlannedStmt *stmt = query->plannedstmt;
+
+	if (!witness_capture_needed(stmt))
+		return;
+	memory = AllocSetContextCreate(TopMemoryContext, "pg_ward capture", ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(memory);
+	capture = palloc0(sizeof(WitnessCapture));
+	capture->memory = memory;
+	capture->query = query;
+	capture->role = GetUserId();
+	capture->fingerprint = (int64) stmt->queryId;
+	/* A worker's part is counted with its leader's statement. */
+	capture->statement = IsParallelWorker() ? 0 : witness_capture_next_statement();
+	capture->existence = InNoForceRLSOperation();
+	capture->opens_before = seal_opens(SEAL_KEY_NONE);
+	capture->below = captures;
+	captures = capture;
+	capture->callback.func = witness_capture_end;
+	capture->callback.arg = capture;
+	MemoryContextRegisterResetCallback(query->estate->es_query_cxt, &capture->callback);
+	trail_context_remember(capture->role);
+	trail_context_remember(GetSessionUserId());
+	if (capture->fingerprint != 0 && !trail_record_statement_known(capture->fingerprint) &&
+		query->sourceText != NULL && !IsParallelWorker())
+	{
+		int length = stmt->stmt_len;
+		const char *text = query->sourceText;
+
+		if (stmt->stmt_location > 0 && (Size) stmt->stmt_location < strlen(text))
+			text += stmt->stmt_location;
+		capture->text =
+			witness_normalise(length > 0 ? pnstrdup(text, strnlen(text, length)) : text);
+	}
+	witness_place(capture);
+	MemoryContextSwitchTo(old);
+}

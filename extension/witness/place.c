@@ -1,0 +1,788 @@
+/*
+ * place.c
+ *		Which taps a finished plan needs, so that nothing disclosed goes unrecorded
+ *		and as little else as possible is.
+ *
+ * From each watched scan a *flow* (where the subject stands in a node's output) is
+ * carried up the plan.  A flow also knows its best tap so far: the highest node
+ * below which every row was recorded.  Where a flow ends, its tap is installed with
+ * the manner that fits what ended it: at the plan's top the row itself leaves.
+ *
+ * Soundness rests on two rules: a tap sees a superset of the rows that can
+ * influence what lies above it, and where a node is unknown, its children's taps
+ * stay where they are.  Precision comes from taps that move up past what filters.
+ *
+ * In a parallel worker the plan's top is a Gather's input: flows that reach it in
+ * the output are tapped by the leader, at the Gather; the others here.
+ */
+#include "witness/witness_int.h"
+
+#include "access/parallel.h"
+#include "access/sysattr.h"
+#include "catalog/pg_namespace.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "parser/parsetree.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+typedef struct Flow
+{
+	WitnessRelation *relation; /* the one that is watched */
+	int subject;
+	Oid type;
+	AttrNumber attnum; /* in the current node's output; 0 when not there */
+	PlanState *tap;
+	WitnessSource source;
+	AttrNumber tap_attnum;
+} Flow;
+
+typedef struct Placing
+{
+	WitnessCapture *capture;
+	Bitmapset *ctes;	 /* plan ids that are placed */
+	List *cte_flows;	 /* lists of Flow, by order of cte_ids */
+	List *cte_ids;		 /* of int */
+	Bitmapset *subplans; /* plan ids that are placed */
+} Placing;
+
+static List *witness_place_node(Placing *placing, PlanState *state, bool drops);
+
+/* ---------------------------------------------------------------- ending flows */
+
+static void
+witness_place_tap(Placing *placing, const Flow *flow, TrailManner manner, const char *reason,
+				  uint64 *groups)
+{
+	WitnessSet *set = witness_capture_set(placing->capture, flow->relation, flow->subject, manner,
+										  reason, groups);
+
+	witness_tap_add(placing->capture, flow->tap, flow->source, flow->tap_attnum, flow->type, set);
+}
+
+static void
+witness_place_end(Placing *placing, List *flows, TrailManner manner, const char *reason,
+				  uint64 *groups)
+{
+	ListCell *lc;
+
+	foreach (lc, flows)
+		witness_place_tap(placing, lfirst(lc), manner, reason, groups);
+}
+
+/* ---------------------------------------------------------------- carrying flows */
+
+/* Position in a target list of a plain reference to a column of a child. */
+static AttrNumber
+witness_place_position(List *targetlist, int varno, AttrNumber attnum)
+{
+	ListCell *lc;
+
+	if (attnum == 0)
+		return 0;
+	foreach (lc, targetlist)
+	{
+		TargetEntry *entry = lfirst_node(TargetEntry, lc);
+
+		if (IsA(entry->expr, Var) && ((Var *) entry->expr)->varno == varno &&
+			((Var *) entry->expr)->varattno == attnum)
+			return entry->resno;
+	}
+	return 0;
+}
+
+/* Moves flows' taps to this node's result, for those that it carries. */
+static List *
+witness_place_lift(PlanState *state, List *flows)
+{
+	ListCell *lc;
+
+	if (!witness_tap_possible(state))
+		return flows;
+	foreach (lc, flows)
+	{
+		Flow *flow = lfirst(lc);
+
+		if (flow->attnum == 0)
+			continue;
+		flow->tap = state;
+		flow->source = WITNESS_SOURCE_RESULT;
+		flow->tap_attnum = flow->attnum;
+	}
+	return flows;
+}
+
+/*
+ * Carries flows of a child through a node that projects.  What the target list
+ * drops is still to be seen in the tuple that was projected, so the tap can move
+ * up to this node even then.
+ */
+static List *
+witness_place_project(PlanState *state, List *flows, int varno)
+{
+	ListCell *lc;
+
+	foreach (lc, flows)
+	{
+		Flow *flow = lfirst(lc);
+		AttrNumber attnum = witness_place_position(state->plan->targetlist, varno, flow->attnum);
+
+		if (attnum == 0 && flow->attnum != 0 && witness_tap_possible(state) &&
+			state->ps_ExprContext != NULL && state->ps_ProjInfo != NULL)
+		{
+			flow->tap = state;
+			flow->source = varno == OUTER_VAR ? WITNESS_SOURCE_OUTER : WITNESS_SOURCE_INNER;
+			flow->tap_attnum = flow->attnum;
+		}
+		flow->attnum = attnum;
+	}
+	return witness_place_lift(state, flows);
+}
+
+/* For nodes that return their child's tuples as they are. */
+static List *
+witness_place_same(PlanState *state, List *flows)
+{
+	return witness_place_lift(state, flows);
+}
+
+/* ---------------------------------------------------------------- scans */
+
+static Flow *
+witness_place_flow(const WitnessRelation *relation, int subject)
+{
+	Flow *flow = palloc0(sizeof(Flow));
+
+	flow->relation = relation->watched;
+	flow->subject = subject;
+	flow->type = relation->subject_types[subject];
+	return flow;
+}
+
+static List *
+witness_place_scan(Placing *placing, ScanState *state)
+{
+	Scan *scan = (Scan *) state->ps.plan;
+	WitnessRelation *relation;
+	List *flows = NIL;
+
+	if (state->ss_currentRelation == NULL)
+		return NIL;
+	relation = witness_watch_pin(RelationGetRelid(state->ss_currentRelation));
+	if (relation == NULL)
+		return NIL;
+	for (int i = 0; i < relation->nsubjects; i++)
+	{
+		Flow *flow = witness_place_flow(relation, i);
+
+		flow->tap = &state->ps;
+		if (IsA(scan, IndexOnlyScan))
+		{
+			IndexOnlyScan *index = (IndexOnlyScan *) scan;
+			ListCell *lc;
+
+			/* The scan's tuple holds the index's columns. */
+			flow->source = WITNESS_SOURCE_HEAP;
+			flow->tap_attnum = relation->subject_attnums[i];
+			foreach (lc, index->indextlist)
+			{
+				TargetEntry *entry = lfirst_node(TargetEntry, lc);
+
+				if (IsA(entry->expr, Var) && !entry->resjunk &&
+					((Var *) entry->expr)->varattno == relation->subject_attnums[i])
+				{
+					flow->source = WITNESS_SOURCE_SCAN;
+					flow->tap_attnum = entry->resno;
+					flow->attnum =
+						witness_place_position(scan->plan.targetlist, INDEX_VAR, entry->resno);
+				}
+			}
+		}
+		else
+		{
+			flow->source = WITNESS_SOURCE_SCAN;
+			flow->tap_attnum = relation->subject_attnums[i];
+			flow->attnum = witness_place_position(scan->plan.targetlist, scan->scanrelid,
+												  relation->subject_attnums[i]);
+		}
+		flows = lappend(flows, flow);
+	}
+	witness_watch_release(relation);
+	return flows;
+}
+
+/* A scan that we can't look into: everybody in it. */
+static void
+witness_place_opaque(Placing *placing, Bitmapset *relids)
+{
+	EState *estate = placing->capture->query->estate;
+	int rti = -1;
+
+	while ((rti = bms_next_member(relids, rti)) > 0)
+	{
+		RangeTblEntry *rte = exec_rt_fetch(rti, estate);
+		WitnessRelation *relation;
+
+		if (rte->rtekind != RTE_RELATION)
+			continue;
+		relation = witness_watch_pin(rte->relid);
+		if (relation == NULL)
+			continue;
+		witness_capture_all(placing->capture, relation->watched, TRAIL_MANNER_ALL, "foreign_scan");
+		witness_watch_release(relation);
+	}
+}
+
+/* ---------------------------------------------------------------- joins */
+
+static List *
+witness_place_join(Placing *placing, JoinState *state, bool drops)
+{
+	bool filters = state->ps.qual != NULL;
+	bool outer_nullable = state->jointype == JOIN_RIGHT || state->jointype == JOIN_FULL;
+	bool inner_nullable = state->jointype == JOIN_LEFT || state->jointype == JOIN_FULL;
+	List *outer = witness_place_node(placing, outerPlanState(state), true);
+	List *inner = witness_place_node(placing, innerPlanState(state), true);
+
+	/*
+	 * A row of a nullable side whose match is dropped above has decided that
+	 * nothing came of it: record it where it matched, not only where it leaves.
+	 */
+	if (outer_nullable && (drops || filters))
+		witness_place_end(placing, outer, TRAIL_MANNER_INFLUENCE, "outer_join", NULL);
+	if (inner_nullable && (drops || filters))
+		witness_place_end(placing, inner, TRAIL_MANNER_INFLUENCE, "outer_join", NULL);
+	if (state->jointype == JOIN_SEMI || state->jointype == JOIN_ANTI)
+	{
+		witness_place_end(placing, inner, TRAIL_MANNER_INFLUENCE,
+						  state->jointype == JOIN_SEMI ? "semi_join" : "anti_join", NULL);
+		inner = NIL;
+	}
+	outer = witness_place_project(&state->ps, outer, OUTER_VAR);
+	inner = witness_place_project(&state->ps, inner, INNER_VAR);
+	return list_concat(outer, inner);
+}
+
+/* ---------------------------------------------------------------- grouping */
+
+/* Aggregates whose result tells about a group and hands out no one's value. */
+static bool
+witness_place_summary(Oid function)
+{
+	static const char *const summaries[] = {
+		"count",	  "sum",		 "avg",		  "min",	   "max",		 "bool_and",
+		"bool_or",	  "every",		 "bit_and",	  "bit_or",	   "bit_xor",	 "stddev",
+		"stddev_pop", "stddev_samp", "variance",  "var_pop",   "var_samp",	 "corr",
+		"covar_pop",  "covar_samp",	 "regr_avgx", "regr_avgy", "regr_count", "regr_intercept",
+		"regr_r2",	  "regr_slope",	 "regr_sxx",  "regr_sxy",  "regr_syy"};
+	char *name;
+
+	if (get_func_namespace(function) != PG_CATALOG_NAMESPACE)
+		return false;
+	name = get_func_name(function);
+	for (int i = 0; name != NULL && i < (int) lengthof(summaries); i++)
+		if (strcmp(name, summaries[i]) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * Ends the flows below a grouping node.  One that is itself a grouping column goes
+ * on as well: its group is that subject.
+ */
+static List *
+witness_place_group(Placing *placing, PlanState *state, List *flows, bool collects,
+					const char *reason)
+{
+	List *rising = NIL;
+	uint64 *groups = NULL;
+	ListCell *lc;
+
+	if (collects)
+		witness_place_end(placing, flows, TRAIL_MANNER_ROW, "collected", NULL);
+	else if (flows != NIL)
+	{
+		if (witness_tap_possible(state))
+			groups = &witness_tap_node(placing->capture, state)->rows;
+		witness_place_end(placing, flows, TRAIL_MANNER_AGGREGATE, reason, groups);
+	}
+	foreach (lc, flows)
+	{
+		Flow *flow = lfirst(lc);
+
+		flow->attnum = witness_place_position(state->plan->targetlist, OUTER_VAR, flow->attnum);
+		if (flow->attnum != 0)
+			rising = lappend(rising, flow);
+	}
+	return witness_place_lift(state, rising);
+}
+
+static List *
+witness_place_aggregate(Placing *placing, AggState *state)
+{
+	List *flows = witness_place_node(placing, outerPlanState(state), false);
+	bool collects = false;
+	ListCell *lc;
+
+	foreach (lc, state->aggs)
+	{
+		Aggref *aggregate = lfirst_node(Aggref, lc);
+
+		if (!witness_place_summary(aggregate->aggfnoid))
+			collects = true;
+	}
+	return witness_place_group(placing, &state->ss.ps, flows, collects,
+							   state->aggs == NIL ? "grouped" : "aggregate");
+}
+
+/* ---------------------------------------------------------------- appends */
+
+/*
+ * Flows rise through an Append where every child carries the same subject in the
+ * same place; otherwise a tap above would read something else for some rows.
+ */
+static List *
+witness_place_append(Placing *placing, PlanState *state, PlanState **children, int count,
+					 bool drops)
+{
+	List **flows = palloc0(sizeof(List *) * Max(count, 1));
+	List *result = NIL;
+	List *common = NIL;
+	ListCell *lc;
+
+	for (int i = 0; i < count; i++)
+		flows[i] = witness_place_node(placing, children[i], drops);
+	if (count > 0)
+		foreach (lc, flows[0])
+		{
+			Flow *first = lfirst(lc);
+			bool everywhere = first->attnum != 0;
+
+			for (int i = 1; i < count && everywhere; i++)
+			{
+				ListCell *other;
+				bool found = false;
+
+				foreach (other, flows[i])
+				{
+					Flow *flow = lfirst(other);
+
+					found |= flow->relation == first->relation && flow->subject == first->subject &&
+							 flow->type == first->type && flow->attnum == first->attnum;
+				}
+				everywhere = found;
+			}
+			if (everywhere)
+			{
+				Flow *copy = palloc(sizeof(Flow));
+
+				*copy = *first;
+				common = lappend(common, copy);
+			}
+		}
+	for (int i = 0; i < count; i++)
+		foreach (lc, flows[i])
+		{
+			Flow *flow = lfirst(lc);
+			ListCell *other;
+			bool covered = false;
+
+			foreach (other, common)
+			{
+				Flow *risen = lfirst(other);
+
+				covered |= flow->relation == risen->relation && flow->subject == risen->subject &&
+						   flow->attnum == risen->attnum;
+			}
+			if (!covered)
+			{
+				flow->attnum = 0;
+				result = lappend(result, flow);
+			}
+		}
+	return list_concat(result, witness_place_lift(state, common));
+}
+
+/* ---------------------------------------------------------------- subplans, CTEs */
+
+static void
+witness_place_subplan(Placing *placing, SubPlanState *state)
+{
+	SubPlan *plan = state->subplan;
+	List *flows;
+
+	/* A CTE's rows are followed from where they are read. */
+	if (plan->subLinkType == CTE_SUBLINK && !IsA(state->planstate, ModifyTableState))
+		return;
+	if (bms_is_member(plan->plan_id, placing->subplans))
+		return;
+	placing->subplans = bms_add_member(placing->subplans, plan->plan_id);
+	flows = witness_place_node(placing, state->planstate, true);
+	switch (plan->subLinkType)
+	{
+		case EXISTS_SUBLINK:
+		case ANY_SUBLINK:
+		case ALL_SUBLINK:
+			witness_place_end(placing, flows, TRAIL_MANNER_INFLUENCE, "subquery_condition", NULL);
+			break;
+		default:
+			/* Its value may be what the statement returns. */
+			witness_place_end(placing, flows, TRAIL_MANNER_ROW, "subquery", NULL);
+			break;
+	}
+}
+
+static List *
+witness_place_cte(Placing *placing, CteScanState *state)
+{
+	CteScan *scan = (CteScan *) state->ss.ps.plan;
+	List *flows = NIL;
+	List *result = NIL;
+	ListCell *lc;
+	ListCell *id;
+
+	if (!bms_is_member(scan->ctePlanId, placing->ctes))
+	{
+		placing->ctes = bms_add_member(placing->ctes, scan->ctePlanId);
+		placing->subplans = bms_add_member(placing->subplans, scan->ctePlanId);
+		flows = witness_place_node(placing, state->cteplanstate, true);
+		placing->cte_ids = lappend_int(placing->cte_ids, scan->ctePlanId);
+		placing->cte_flows = lappend(placing->cte_flows, flows);
+		/* What does not reach the CTE's output can't be followed from its readers. */
+		foreach (lc, flows)
+			if (((Flow *) lfirst(lc))->attnum == 0)
+				witness_place_tap(placing, lfirst(lc), TRAIL_MANNER_ROW, "cte", NULL);
+	}
+	forboth(id, placing->cte_ids, lc, placing->cte_flows) if (lfirst_int(id) == scan->ctePlanId)
+		flows = lfirst(lc);
+	foreach (lc, flows)
+	{
+		Flow *flow = lfirst(lc);
+		Flow *copy;
+
+		if (flow->attnum == 0)
+			continue;
+		copy = palloc(sizeof(Flow));
+		*copy = *flow;
+		copy->tap = &state->ss.ps;
+		copy->source = WITNESS_SOURCE_SCAN;
+		copy->tap_attnum = flow->attnum;
+		copy->attnum =
+			witness_place_position(scan->scan.plan.targetlist, scan->scan.scanrelid, flow->attnum);
+		result = lappend(result, copy);
+	}
+	return result;
+}
+
+static List *
+witness_place_subquery(Placing *placing, SubqueryScanState *state, bool drops)
+{
+	Scan *scan = (Scan *) state->ss.ps.plan;
+	List *flows = witness_place_node(placing, state->subplan, drops || state->ss.ps.qual != NULL);
+	ListCell *lc;
+
+	foreach (lc, flows)
+	{
+		Flow *flow = lfirst(lc);
+
+		if (flow->attnum == 0)
+			continue;
+		/* Its scan tuple is the child's, columns that nobody selected included. */
+		flow->tap = &state->ss.ps;
+		flow->source = WITNESS_SOURCE_SCAN;
+		flow->tap_attnum = flow->attnum;
+		flow->attnum = witness_place_position(scan->plan.targetlist, scan->scanrelid, flow->attnum);
+	}
+	return flows;
+}
+
+/* ---------------------------------------------------------------- writes */
+
+static void
+witness_place_modify(Placing *placing, ModifyTableState *state)
+{
+	ModifyTable *plan = (ModifyTable *) state->ps.plan;
+	ResultRelInfo *root = state->rootResultRelInfo;
+	List *flows = witness_place_node(placing, outerPlanState(state), false);
+	WitnessRelation *target = witness_watch_pin(RelationGetRelid(root->ri_RelationDesc));
+	ListCell *lc;
+
+	foreach (lc, flows)
+	{
+		Flow *flow = lfirst(lc);
+
+		if (target != NULL && flow->relation == target->watched && plan->operation != CMD_INSERT)
+			witness_place_tap(placing, flow, TRAIL_MANNER_WRITE, "", NULL);
+		else
+			witness_place_tap(placing, flow, TRAIL_MANNER_ROW, "written", NULL);
+	}
+	if (target == NULL)
+		return;
+	for (int i = 0; i < target->nsubjects; i++)
+	{
+		WitnessSet *set =
+			witness_capture_set(placing->capture, target->watched, i, TRAIL_MANNER_WRITE, "", NULL);
+		AttrNumber attnum = 0;
+
+		if (plan->operation == CMD_INSERT)
+			attnum = target->subject_attnums[i];
+		else if (plan->operation == CMD_UPDATE && list_length(plan->updateColnosLists) == 1)
+		{
+			List *columns = linitial(plan->updateColnosLists);
+			int at = 0;
+
+			/* The subject that a row gets is written too. */
+			foreach (lc, columns)
+			{
+				at++;
+				if (lfirst_int(lc) == target->subject_attnums[i])
+					attnum = at;
+			}
+		}
+		if (attnum != 0 && witness_tap_possible(outerPlanState(state)))
+			witness_tap_add(placing->capture, outerPlanState(state), WITNESS_SOURCE_RESULT, attnum,
+							target->subject_types[i], set);
+		if (plan->onConflictAction == ONCONFLICT_UPDATE)
+			witness_tap_conflict(placing->capture, state->resultRelInfo, set,
+								 target->subject_attnums[i], target->subject_types[i]);
+	}
+	if (plan->onConflictAction == ONCONFLICT_NOTHING)
+		/* Whoever stood in the way is not to be seen, only that somebody may have. */
+		witness_capture_all(placing->capture, target->watched, TRAIL_MANNER_ALL, "conflict");
+	witness_watch_release(target);
+}
+
+/* ---------------------------------------------------------------- the walk */
+
+typedef struct ChildWalk
+{
+	Placing *placing;
+	List *flows;
+} ChildWalk;
+
+/* A child of a node that we do not know: its taps stay below. */
+static bool
+witness_place_child(PlanState *state, void *context)
+{
+	ChildWalk *walk = context;
+	List *flows = witness_place_node(walk->placing, state, true);
+	ListCell *lc;
+
+	foreach (lc, flows)
+		((Flow *) lfirst(lc))->attnum = 0;
+	walk->flows = list_concat(walk->flows, flows);
+	return false;
+}
+
+static List *
+witness_place_limit(Placing *placing, LimitState *state, bool drops)
+{
+	List *flows = witness_place_node(placing, outerPlanState(state), true);
+
+	if (((Limit *) state->ps.plan)->limitOffset != NULL)
+		witness_place_end(placing, flows, TRAIL_MANNER_INFLUENCE, "offset", NULL);
+	flows = witness_place_same(&state->ps, flows);
+	/* A row that is dropped above had taken another one's place. */
+	if (drops)
+		witness_place_end(placing, flows, TRAIL_MANNER_INFLUENCE, "limit", NULL);
+	return flows;
+}
+
+/*
+ * Places what a subtree needs and returns its flows.  drops: something above may
+ * drop rows that this node returns, or stop before it has returned all.
+ */
+static List *
+witness_place_node(Placing *placing, PlanState *state, bool drops)
+{
+	List *flows;
+	ListCell *lc;
+
+	if (state == NULL)
+		return NIL;
+	check_stack_depth();
+	foreach (lc, state->initPlan)
+		witness_place_subplan(placing, lfirst_node(SubPlanState, lc));
+	foreach (lc, state->subPlan)
+		witness_place_subplan(placing, lfirst_node(SubPlanState, lc));
+
+	switch (nodeTag(state))
+	{
+		case T_SeqScanState:
+		case T_SampleScanState:
+		case T_IndexScanState:
+		case T_IndexOnlyScanState:
+		case T_BitmapHeapScanState:
+		case T_TidScanState:
+		case T_TidRangeScanState:
+			return witness_place_scan(placing, (ScanState *) state);
+
+		case T_FunctionScanState:
+		case T_TableFuncScanState:
+		case T_ValuesScanState:
+		case T_NamedTuplestoreScanState:
+		case T_WorkTableScanState:
+			return NIL;
+
+		case T_ForeignScanState:
+		{
+			ForeignScan *scan = (ForeignScan *) state->plan;
+
+			witness_place_opaque(placing, scan->scan.scanrelid > 0
+											  ? bms_make_singleton(scan->scan.scanrelid)
+											  : scan->fs_relids);
+			flows = witness_place_node(placing, outerPlanState(state), true);
+			witness_place_end(placing, flows, TRAIL_MANNER_ROW, "foreign_scan", NULL);
+			return NIL;
+		}
+		case T_CustomScanState:
+		{
+			CustomScan *scan = (CustomScan *) state->plan;
+
+			witness_place_opaque(placing, scan->scan.scanrelid > 0
+											  ? bms_make_singleton(scan->scan.scanrelid)
+											  : scan->custom_relids);
+			break;
+		}
+
+		case T_SubqueryScanState:
+			return witness_place_subquery(placing, (SubqueryScanState *) state, drops);
+		case T_CteScanState:
+			return witness_place_cte(placing, (CteScanState *) state);
+
+		case T_NestLoopState:
+		case T_HashJoinState:
+		case T_MergeJoinState:
+			return witness_place_join(placing, (JoinState *) state, drops);
+
+		case T_HashState:
+		case T_MaterialState:
+		case T_SortState:
+		case T_IncrementalSortState:
+		case T_MemoizeState:
+		case T_LockRowsState:
+			flows = witness_place_node(placing, outerPlanState(state),
+									   drops || IsA(state, LockRowsState));
+			return witness_place_same(state, flows);
+
+		case T_ResultState:
+		case T_GatherState:
+		case T_GatherMergeState:
+			flows = witness_place_node(placing, outerPlanState(state), drops);
+			return witness_place_project(state, flows, OUTER_VAR);
+
+		case T_LimitState:
+			return witness_place_limit(placing, (LimitState *) state, drops);
+
+		case T_WindowAggState:
+		{
+			WindowAgg *window = (WindowAgg *) state->plan;
+
+			flows = witness_place_node(placing, outerPlanState(state), drops);
+			/* A row that does not come out has still counted for its neighbours. */
+			if (drops || window->runCondition != NIL || state->qual != NULL)
+				witness_place_end(placing, flows, TRAIL_MANNER_AGGREGATE, "window", NULL);
+			return witness_place_project(state, flows, OUTER_VAR);
+		}
+
+		case T_AggState:
+			return witness_place_aggregate(placing, (AggState *) state);
+		case T_GroupState:
+			flows = witness_place_node(placing, outerPlanState(state), false);
+			return witness_place_group(placing, state, flows, false, "grouped");
+		case T_UniqueState:
+			flows = witness_place_node(placing, outerPlanState(state), false);
+			return witness_place_group(placing, state, flows, false, "distinct");
+
+		case T_SetOpState:
+			flows = witness_place_node(placing, outerPlanState(state), true);
+			witness_place_end(placing, flows, TRAIL_MANNER_ROW, "set_operation", NULL);
+			return NIL;
+		case T_RecursiveUnionState:
+			flows = witness_place_node(placing, outerPlanState(state), true);
+			flows = list_concat(flows, witness_place_node(placing, innerPlanState(state), true));
+			witness_place_end(placing, flows, TRAIL_MANNER_ROW, "recursive", NULL);
+			return NIL;
+
+		case T_AppendState:
+			return witness_place_append(placing, state, ((AppendState *) state)->appendplans,
+										((AppendState *) state)->as_nplans, drops);
+		case T_MergeAppendState:
+			return witness_place_append(placing, state, ((MergeAppendState *) state)->mergeplans,
+										((MergeAppendState *) state)->ms_nplans, drops);
+
+		case T_ModifyTableState:
+			witness_place_modify(placing, (ModifyTableState *) state);
+			return NIL;
+
+		default:
+			break;
+	}
+
+	{
+		ChildWalk walk = {placing, NIL};
+
+		/* It would walk into the subplans, which have been placed: they are skipped. */
+		(void) planstate_tree_walker(state, witness_place_child, &walk);
+		return walk.flows;
+	}
+}
+
+/* EXPLAIN ANALYZE shows how many rows each filter dropped: it tells of all rows. */
+static void
+witness_place_explained(WitnessCapture *capture)
+{
+	ListCell *lc;
+
+	foreach (lc, capture->query->plannedstmt->rtable)
+	{
+		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+		WitnessRelation *relation;
+
+		if (rte->rtekind != RTE_RELATION || (relation = witness_watch_pin(rte->relid)) == NULL)
+			continue;
+		witness_capture_all(capture, relation->watched, TRAIL_MANNER_ALL, "explain");
+		witness_watch_release(relation);
+	}
+}
+
+/* Places the taps of an execution that has started. */
+void
+witness_place(WitnessCapture *capture)
+{
+	Placing placing = {.capture = capture};
+	QueryDesc *query = capture->query;
+	List *flows = witness_place_node(&placing, query->planstate, false);
+	ListCell *lc;
+
+	foreach (lc, flows)
+	{
+		Flow *flow = lfirst(lc);
+
+		/* The leader hears it at the Gather. */
+		if (IsParallelWorker() && flow->attnum != 0)
+			continue;
+		witness_place_tap(&placing, flow, TRAIL_MANNER_ROW, "", NULL);
+	}
+	/* Data-modifying CTEs that nothing reads. */
+	foreach (lc, query->estate->es_auxmodifytables)
+		if (outerPlanState(lfirst(lc)) != NULL && query->planstate != lfirst(lc))
+		{
+			PlanState *modify = lfirst(lc);
+			bool placed = false;
+			int id = 0;
+			ListCell *sub;
+
+			foreach (sub, query->estate->es_subplanstates)
+			{
+				id++;
+				if (lfirst(sub) == modify)
+					placed = bms_is_member(id, placing.subplans);
+			}
+			if (!placed)
+				witness_place_modify(&placing, (ModifyTableState *) modify);
+		}
+	if (query->instrument_options != 0 && query->dest->mydest == DestNone)
+		witness_place_explained(capture);
+}

@@ -1,0 +1,32 @@
+/*
+ * setting.c
+ *		GUCs of the witness.
+ *
+ * Switching capture off is for superusers alone, and is itself recorded
+ * (utility.c sees the SET), so that it can't be done silently.
+ */
+#include "witness/witness_int.h"
+
+#include <limits.h>
+
+#include "utils/guc.h"
+
+bool witness_setting_capture = true;
+int witness_setting_small_aggregate = 5;
+int witness_setting_capture_memory = 16 * 1024;
+
+void
+witness_setting_init(void)
+{
+	DefineCustomBoolVariable("ward.capture", "Record whose data statements disclose.",
+							 "Off leaves a gap in the evidence, which is recorded.",
+							 &witness_setting_capture, true, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"ward.small_aggregate",
+		"An aggregate over at most this many subjects tells about each of them.", NULL,
+		&witness_setting_small_aggregate, 5, 0, INT_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("ward.capture_memory",
+							"Memory for a statement's subjects before a part is written out.", NULL,
+							&witness_setting_capture_memory, 16 * 1024, 64, MAX_KILOBYTES,
+							PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
+}

@@ -1,0 +1,305 @@
+/*
+ * tap.c
+ *		Taps: listening to rows as they pass a node of the executor.
+ *
+ * A tapped node's ExecProcNode is replaced through ExecSetExecProcNode() (assigning
+ * it would be undone by the first call) by one that calls the original and then
+ * reads the subject from the slot that the tap names.  Nodes that PostgreSQL sets
+ * up again later (parallel hash joins) or never calls that way (Hash) are not
+ * tapped: place.c then listens below them, which is wider and so still sound.
+ *
+ * Everything here is private to the backend.  The hash table from node to tap lives
+ * as long as the capture; capture.c forgets its nodes before the executor frees
+ * them.
+ */
+#include "witness/witness_int.h"
+
+#include "access/genam.h"
+#include "access/relscan.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "executor/executor.h"
+#include "utils/memutils.h"
+
+/* Open addressing, by the node's address; grows, never shrinks. */
+static WitnessTapNode **tap_slots = NULL;
+static uint32 tap_mask = 0;
+static uint32 tap_count = 0;
+
+static inline uint32
+witness_tap_hash(const PlanState *state)
+{
+	uint64 address = (uint64) (uintptr_t) state;
+
+	return murmurhash32((uint32) (address >> 4) ^ (uint32) (address >> 36));
+}
+
+static inline WitnessTapNode *
+witness_tap_find(const PlanState *state)
+{
+	uint32 at;
+
+	if (tap_slots == NULL)
+		return NULL;
+	for (at = witness_tap_hash(state) & tap_mask; tap_slots[at] != NULL; at = (at + 1) & tap_mask)
+		if (tap_slots[at]->state == state)
+			return tap_slots[at];
+	return NULL;
+}
+
+static void
+witness_tap_insert(WitnessTapNode *node)
+{
+	uint32 at;
+
+	if (tap_slots == NULL || (tap_count + 1) * 2 > tap_mask)
+	{
+		WitnessTapNode **old = tap_slots;
+		uint32 old_size = tap_slots == NULL ? 0 : tap_mask + 1;
+		uint32 size = Max(old_size * 2, 64);
+		WitnessTapNode **slots =
+			MemoryContextAllocZero(TopMemoryContext, size * sizeof(WitnessTapNode *));
+
+		tap_slots = slots;
+		tap_mask = size - 1;
+		tap_count = 0;
+		for (uint32 i = 0; i < old_size; i++)
+			if (old[i] != NULL)
+				witness_tap_insert(old[i]);
+		if (old != NULL)
+			pfree(old);
+	}
+	for (at = witness_tap_hash(node->state) & tap_mask; tap_slots[at] != NULL;
+		 at = (at + 1) & tap_mask)
+		;
+	tap_slots[at] = node;
+	tap_count++;
+}
+
+static void
+witness_tap_remove(WitnessTapNode *node)
+{
+	uint32 at;
+	uint32 next;
+
+	for (at = witness_tap_hash(node->state) & tap_mask; tap_slots[at] != node;
+		 at = (at + 1) & tap_mask)
+		if (tap_slots[at] == NULL)
+			return;
+	tap_slots[at] = NULL;
+	tap_count--;
+	/* Close the gap, so that probes for the nodes behind it do not stop there. */
+	for (next = (at + 1) & tap_mask; tap_slots[next] != NULL; next = (next + 1) & tap_mask)
+	{
+		WitnessTapNode *moved = tap_slots[next];
+
+		tap_slots[next] = NULL;
+		tap_count--;
+		witness_tap_insert(moved);
+	}
+}
+
+/* Reads a subject; false where it is NULL or there is no tuple. */
+bool
+witness_tap_subject(TupleTableSlot *slot, AttrNumber attnum, Oid type, int64 *subject)
+{
+	Datum value;
+	bool isnull;
+
+	if (TupIsNull(slot) || attnum > slot->tts_tupleDescriptor->natts)
+		return false;
+	value = slot_getattr(slot, attnum, &isnull);
+	if (isnull)
+		return false;
+	switch (type)
+	{
+		case INT2OID:
+			*subject = DatumGetInt16(value);
+			break;
+		case INT4OID:
+			*subject = DatumGetInt32(value);
+			break;
+		default:
+			*subject = DatumGetInt64(value);
+			break;
+	}
+	return true;
+}
+
+static TupleTableSlot *
+witness_tap_slot(PlanState *state, WitnessSource source, TupleTableSlot *returned)
+{
+	switch (source)
+	{
+		case WITNESS_SOURCE_RESULT:
+			return returned;
+		case WITNESS_SOURCE_SCAN:
+			return ((ScanState *) state)->ss_ScanTupleSlot;
+		case WITNESS_SOURCE_OUTER:
+			return state->ps_ExprContext->ecxt_outertuple;
+		case WITNESS_SOURCE_INNER:
+			return state->ps_ExprContext->ecxt_innertuple;
+		case WITNESS_SOURCE_HEAP:
+			break;
+	}
+	return NULL;
+}
+
+/* The heap tuple that an index-only scan has just returned; follows HOT chains. */
+static TupleTableSlot *
+witness_tap_heap(IndexOnlyScanState *state)
+{
+	TupleTableSlot *slot = state->ioss_TableSlot;
+
+	if (!index_fetch_heap(state->ioss_ScanDesc, slot))
+		elog(ERROR, "the heap tuple behind an index-only scan is gone");
+	return slot;
+}
+
+static TupleTableSlot *
+witness_tap_exec(PlanState *state)
+{
+	WitnessTapNode *node = witness_tap_find(state);
+	TupleTableSlot *slot;
+
+	if (unlikely(node == NULL))
+		elog(ERROR, "a tapped plan node has lost its tap");
+	slot = node->original(state);
+	if (TupIsNull(slot))
+		return slot;
+	node->rows++;
+	for (WitnessTap *tap = node->taps; tap != NULL; tap = tap->next)
+	{
+		int64 subject;
+
+		if (tap->source == WITNESS_SOURCE_HEAP)
+		{
+			TupleTableSlot *heap = witness_tap_heap((IndexOnlyScanState *) state);
+
+			if (witness_tap_subject(heap, tap->attnum, tap->type, &subject))
+				witness_capture_add(node->capture, tap->set, subject);
+			ExecClearTuple(heap);
+		}
+		else if (witness_tap_subject(witness_tap_slot(state, tap->source, slot), tap->attnum,
+									 tap->type, &subject))
+			witness_capture_add(node->capture, tap->set, subject);
+	}
+	return slot;
+}
+
+/* May this node be tapped? */
+bool
+witness_tap_possible(PlanState *state)
+{
+	switch (nodeTag(state))
+	{
+		case T_HashState:
+		case T_BitmapIndexScanState:
+		case T_BitmapAndState:
+		case T_BitmapOrState:
+			return false;
+		case T_HashJoinState:
+			/* Its parallel set-up, after us, installs a function of its own. */
+			return !state->plan->parallel_aware;
+		default:
+			return true;
+	}
+}
+
+/* The node's tap, installed now unless it has one. */
+WitnessTapNode *
+witness_tap_node(WitnessCapture *capture, PlanState *state)
+{
+	WitnessTapNode *node = witness_tap_find(state);
+
+	Assert(witness_tap_possible(state));
+	if (node != NULL)
+		return node;
+	node = MemoryContextAllocZero(capture->memory, sizeof(WitnessTapNode));
+	node->state = state;
+	node->original = state->ExecProcNodeReal;
+	node->capture = capture;
+	node->next = capture->nodes;
+	witness_tap_insert(node);
+	capture->nodes = node;
+	ExecSetExecProcNode(state, witness_tap_exec);
+	return node;
+}
+
+/* Records what passes a node into a set. */
+void
+witness_tap_add(WitnessCapture *capture, PlanState *state, WitnessSource source, AttrNumber attnum,
+				Oid type, WitnessSet *set)
+{
+	WitnessTapNode *node = witness_tap_node(capture, state);
+	WitnessTap *tap;
+
+	for (tap = node->taps; tap != NULL; tap = tap->next)
+		if (tap->source == source && tap->attnum == attnum && tap->set == set)
+			return;
+	tap = MemoryContextAllocZero(capture->memory, sizeof(WitnessTap));
+	tap->source = source;
+	tap->attnum = attnum;
+	tap->type = type;
+	tap->set = set;
+	tap->next = node->taps;
+	node->taps = tap;
+}
+
+/* ON CONFLICT DO UPDATE: the existing row is seen by its WHERE clause alone. */
+typedef struct WitnessConflict
+{
+	WitnessCapture *capture;
+	ExprState *original; /* or NULL where there is no WHERE */
+	WitnessSet *set;
+	AttrNumber attnum;
+	Oid type;
+} WitnessConflict;
+
+static Datum
+witness_tap_conflict_eval(ExprState *state, ExprContext *econtext, bool *isnull)
+{
+	WitnessConflict *conflict = state->evalfunc_private;
+	int64 subject;
+
+	if (witness_tap_subject(econtext->ecxt_scantuple, conflict->attnum, conflict->type, &subject))
+		witness_capture_add(conflict->capture, conflict->set, subject);
+	if (conflict->original != NULL)
+		return conflict->original->evalfunc(conflict->original, econtext, isnull);
+	*isnull = false;
+	return BoolGetDatum(true);
+}
+
+void
+witness_tap_conflict(WitnessCapture *capture, ResultRelInfo *target, WitnessSet *set,
+					 AttrNumber attnum, Oid type)
+{
+	WitnessConflict *conflict;
+	ExprState *state;
+	MemoryContext old;
+
+	if (target->ri_onConflict == NULL)
+		return;
+	old = MemoryContextSwitchTo(capture->query->estate->es_query_cxt);
+	conflict = palloc0(sizeof(WitnessConflict));
+	conflict->capture = capture;
+	conflict->original = target->ri_onConflict->oc_WhereClause;
+	conflict->set = set;
+	conflict->attnum = attnum;
+	conflict->type = type;
+	state = makeNode(ExprState);
+	state->flags = EEO_FLAG_IS_QUAL;
+	state->evalfunc = witness_tap_conflict_eval;
+	state->evalfunc_private = conflict;
+	target->ri_onConflict->oc_WhereClause = state;
+	MemoryContextSwitchTo(old);
+}
+
+/* Drops a capture's taps from the table; its nodes are about to be freed. */
+void
+witness_tap_forget(WitnessCapture *capture)
+{
+	for (WitnessTapNode *node = capture->nodes; node != NULL; node = node->next)
+		witness_tap_remove(node);
+	capture->nodes = NULL;
+}

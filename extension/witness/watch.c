@@ -1,0 +1,425 @@
+/*
+ * watch.c
+ *		Which tables are watched, cached in each backend.
+ *
+ * The truth is _ward.watch.  The cache is thrown away whole when that table, a
+ * watched table or a descendant of one changes (ward.watch sends the
+ * invalidations), so it is never older than the locks that a statement holds.
+ * A statement pins the entries that it uses; a stale entry is freed when the last
+ * pin goes.
+ *
+ * A partition or inheritance child of a watched table is watched through it: its
+ * entry names the parent's entry, under which its subjects are recorded.
+ *
+ * Fails closed: a watch whose column is gone stops reads of that table (WD401).
+ */
+#include "witness/witness_int.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+/* Columns of _ward.watch that are read here. */
+#define WATCH_TARGET 1
+#define WATCH_SUBJECT 2
+#define WATCH_CLASS 3
+
+typedef struct WatchRow
+{
+	Oid target;
+	NameData subject;
+	char *class;
+} WatchRow;
+
+/* A relation that is watched, itself or through an ancestor. */
+typedef struct WatchEntry
+{
+	Oid relid; /* hash key */
+	Oid watched;
+	WitnessRelation *relation; /* built when first pinned */
+} WatchEntry;
+
+static MemoryContext watch_memory = NULL;
+static HTAB *watch_entries = NULL;
+static List *watch_rows = NIL;
+static Oid watch_table = InvalidOid;
+static bool watch_valid = false;
+
+static void
+witness_watch_forget(Datum arg, Oid relid)
+{
+	bool found = true;
+
+	if (!watch_valid)
+		return;
+	if (OidIsValid(relid) && relid != watch_table && watch_entries != NULL)
+		(void) hash_search(watch_entries, &relid, HASH_FIND, &found);
+	else if (OidIsValid(relid) && relid != watch_table)
+		found = false;
+	if (found)
+		watch_valid = false;
+}
+
+static void
+witness_watch_forget_schema(Datum arg, int cacheid, uint32 hashvalue)
+{
+	watch_valid = false;
+}
+
+/* Called once, from witness_init(). */
+void
+witness_watch_init(void)
+{
+	CacheRegisterRelcacheCallback(witness_watch_forget, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, witness_watch_forget_schema, (Datum) 0);
+}
+
+static void
+witness_watch_free(WitnessRelation *relation)
+{
+	MemoryContextDelete(relation->memory);
+}
+
+/* Drops the cache's own pins; entries in use stay until released. */
+static void
+witness_watch_clear(void)
+{
+	HASH_SEQ_STATUS status;
+	WatchEntry *entry;
+
+	if (watch_entries != NULL)
+	{
+		hash_seq_init(&status, watch_entries);
+		while ((entry = hash_seq_search(&status)) != NULL)
+			if (entry->relation != NULL)
+				witness_watch_release(entry->relation);
+		watch_entries = NULL;
+	}
+	watch_rows = NIL;
+	if (watch_memory != NULL)
+		MemoryContextReset(watch_memory);
+}
+
+static void
+witness_watch_enter(Oid relid, Oid watched)
+{
+	bool found;
+	WatchEntry *entry = hash_search(watch_entries, &relid, HASH_ENTER, &found);
+
+	/* A watch of its own goes before one through an ancestor. */
+	if (!found || relid == watched)
+	{
+		entry->watched = watched;
+		entry->relation = NULL;
+	}
+}
+
+/* Reads _ward.watch. */
+static void
+witness_watch_load(void)
+{
+	Relation table;
+	SysScanDesc scan;
+	HeapTuple tuple;
+	MemoryContext old;
+	ListCell *lc;
+	Oid relid;
+
+	/* Valid before reading, so that an invalidation while we read wins. */
+	watch_valid = true;
+	relid = core_catalog_relation("watch");
+	witness_watch_clear();
+	watch_table = relid;
+	if (!OidIsValid(relid))
+		return;
+	if (watch_memory == NULL)
+		watch_memory =
+			AllocSetContextCreate(TopMemoryContext, "pg_ward watches", ALLOCSET_SMALL_SIZES);
+	PG_TRY();
+	{
+		table = table_open(relid, AccessShareLock);
+		scan = systable_beginscan(table, InvalidOid, false, NULL, 0, NULL);
+		old = MemoryContextSwitchTo(watch_memory);
+		while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		{
+			WatchRow *row = palloc0(sizeof(WatchRow));
+			bool isnull;
+
+			row->target = DatumGetObjectId(
+				heap_getattr(tuple, WATCH_TARGET, RelationGetDescr(table), &isnull));
+			namestrcpy(&row->subject,
+					   NameStr(*DatumGetName(
+						   heap_getattr(tuple, WATCH_SUBJECT, RelationGetDescr(table), &isnull))));
+			row->class = TextDatumGetCString(
+				heap_getattr(tuple, WATCH_CLASS, RelationGetDescr(table), &isnull));
+			watch_rows = lappend(watch_rows, row);
+		}
+		MemoryContextSwitchTo(old);
+		systable_endscan(scan);
+		table_close(table, AccessShareLock);
+		if (watch_rows != NIL)
+		{
+			HASHCTL control = {
+				.keysize = sizeof(Oid), .entrysize = sizeof(WatchEntry), .hcxt = watch_memory};
+
+			watch_entries = hash_create("pg_ward watched relations", 64, &control,
+										HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		}
+		foreach (lc, watch_rows)
+		{
+			WatchRow *row = lfirst(lc);
+			List *heirs;
+			ListCell *heir;
+
+			witness_watch_enter(row->target, row->target);
+			if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(row->target)))
+				continue;
+			heirs = find_all_inheritors(row->target, NoLock, NULL);
+			foreach (heir, heirs)
+				if (lfirst_oid(heir) != row->target)
+					witness_watch_enter(lfirst_oid(heir), row->target);
+			list_free(heirs);
+		}
+	}
+	PG_CATCH();
+	{
+		/* Half a list would be a silence: load it again next time. */
+		watch_valid = false;
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}
+
+/* See witness_int.h. */
+bool
+witness_watch_any(void)
+{
+	if (unlikely(!watch_valid))
+	{
+		if (!IsTransactionState() || !OidIsValid(MyDatabaseId))
+			return false;
+		witness_watch_load();
+	}
+	return watch_entries != NULL;
+}
+
+static void
+witness_watch_broken(Oid relid, const char *subject)
+{
+	char *name = get_rel_name(relid);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_WARD_WATCH_REFUSED),
+			 errmsg("the watch on table \"%s\" no longer fits the table", name ? name : "?"),
+			 errdetail("Subject column \"%s\" does not exist or is no integer any more.", subject),
+			 errhint("An officer should call ward.unwatch and ward.watch for this table.")));
+}
+
+static int
+witness_watch_natts(Oid relid)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	int natts = 0;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		natts = ((Form_pg_class) GETSTRUCT(tuple))->relnatts;
+		ReleaseSysCache(tuple);
+	}
+	return natts;
+}
+
+/* The watched relation's own entry, with what a record says of it. */
+static WitnessRelation *
+witness_watch_build(Oid relid)
+{
+	MemoryContext memory =
+		AllocSetContextCreate(TopMemoryContext, "pg_ward watched relation", ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(memory);
+	WitnessRelation *relation = palloc0(sizeof(WitnessRelation));
+	int natts = witness_watch_natts(relid);
+	ListCell *lc;
+	int n = 0;
+
+	relation->memory = memory;
+	relation->relid = relid;
+	relation->refcount = 1;
+	relation->watched = relation;
+	relation->natts = natts;
+	relation->subject_attnums = palloc0(sizeof(AttrNumber) * list_length(watch_rows));
+	relation->subject_types = palloc0(sizeof(Oid) * list_length(watch_rows));
+	relation->trail.classes = palloc0(sizeof(char *) * list_length(watch_rows));
+	foreach (lc, watch_rows)
+	{
+		WatchRow *row = lfirst(lc);
+		AttrNumber attnum;
+		Oid type;
+
+		if (row->target != relid)
+			continue;
+		attnum = get_attnum(relid, NameStr(row->subject));
+		type = attnum > 0 ? get_atttype(relid, attnum) : InvalidOid;
+		if (type != INT2OID && type != INT4OID && type != INT8OID)
+			witness_watch_broken(relid, NameStr(row->subject));
+		relation->subject_attnums[n] = attnum;
+		relation->subject_types[n] = type;
+		relation->trail.classes[n] = pstrdup(row->class);
+		n++;
+	}
+	relation->nsubjects = n;
+	relation->column_keys = palloc(sizeof(SealKeyId) * Max(natts, 1));
+	relation->trail.relid = relid;
+	relation->trail.schema = get_namespace_name(get_rel_namespace(relid));
+	relation->trail.name = get_rel_name(relid);
+	relation->trail.attnums = palloc(sizeof(int16) * Max(natts, 1));
+	relation->trail.columns = palloc(sizeof(char *) * Max(natts, 1));
+	relation->trail.keys = palloc0(sizeof(char *) * Max(natts, 1));
+	for (AttrNumber attnum = 1; attnum <= natts; attnum++)
+	{
+		HeapTuple tuple = SearchSysCache2(ATTNUM, ObjectIdGetDatum(relid), Int16GetDatum(attnum));
+		Form_pg_attribute att;
+
+		relation->column_keys[attnum - 1] = SEAL_KEY_NONE;
+		if (!HeapTupleIsValid(tuple))
+			continue;
+		att = (Form_pg_attribute) GETSTRUCT(tuple);
+		if (!att->attisdropped)
+		{
+			n = relation->trail.ncolumns++;
+			relation->trail.attnums[n] = attnum;
+			relation->trail.columns[n] = pstrdup(NameStr(att->attname));
+			if (seal_type_is_sealed(att->atttypid) && att->atttypmod >= 0)
+			{
+				relation->column_keys[attnum - 1] = att->atttypmod;
+				relation->trail.keys[n] = seal_key_name(att->atttypmod);
+			}
+		}
+		ReleaseSysCache(tuple);
+	}
+	relation->trail.nsubjects = relation->nsubjects;
+	relation->trail.subject_attnums = palloc(sizeof(int16) * Max(relation->nsubjects, 1));
+	for (int i = 0; i < relation->nsubjects; i++)
+		relation->trail.subject_attnums[i] = relation->subject_attnums[i];
+	relation->trail.described_at = TRAIL_POSITION_INVALID;
+	MemoryContextSwitchTo(old);
+	return relation;
+}
+
+/* A descendant's entry: its own column numbers, its ancestor's record. */
+static WitnessRelation *
+witness_watch_build_heir(Oid relid, WitnessRelation *watched)
+{
+	MemoryContext memory =
+		AllocSetContextCreate(TopMemoryContext, "pg_ward watched relation", ALLOCSET_SMALL_SIZES);
+	WitnessRelation *relation = MemoryContextAllocZero(memory, sizeof(WitnessRelation));
+
+	relation->memory = memory;
+	relation->relid = relid;
+	relation->refcount = 1;
+	relation->watched = watched;
+	watched->refcount++;
+	relation->natts = witness_watch_natts(relid);
+	relation->nsubjects = watched->nsubjects;
+	relation->subject_types = watched->subject_types;
+	relation->subject_attnums = MemoryContextAlloc(memory, sizeof(AttrNumber) * watched->nsubjects);
+	for (int i = 0; i < watched->nsubjects; i++)
+	{
+		char *name = get_attname(watched->relid, watched->subject_attnums[i], false);
+
+		relation->subject_attnums[i] = get_attnum(relid, name);
+		if (relation->subject_attnums[i] <= 0)
+			witness_watch_broken(relid, name);
+		pfree(name);
+	}
+	return relation;
+}
+
+static WitnessRelation *
+witness_watch_find(Oid relid)
+{
+	WatchEntry *entry;
+
+	if (!witness_watch_any())
+		return NULL;
+	entry = hash_search(watch_entries, &relid, HASH_FIND, NULL);
+	if (entry == NULL)
+		return NULL;
+	if (entry->relation == NULL)
+	{
+		WitnessRelation *built;
+
+		if (entry->watched == relid)
+			built = witness_watch_build(relid);
+		else
+		{
+			WitnessRelation *watched = witness_watch_find(entry->watched);
+
+			if (watched == NULL)
+				return NULL;
+			built = witness_watch_build_heir(relid, watched);
+		}
+		/* Catalog look-ups may have let an invalidation in. */
+		entry = watch_valid ? hash_search(watch_entries, &relid, HASH_FIND, NULL) : NULL;
+		if (entry == NULL)
+		{
+			witness_watch_release(built);
+			return witness_watch_find(relid);
+		}
+		entry->relation = built;
+	}
+	return entry->relation;
+}
+
+/* See witness_int.h. */
+WitnessRelation *
+witness_watch_pin(Oid relid)
+{
+	WitnessRelation *relation = witness_watch_find(relid);
+
+	if (relation != NULL)
+		relation->refcount++;
+	return relation;
+}
+
+void
+witness_watch_release(WitnessRelation *relation)
+{
+	Assert(relation->refcount > 0);
+	if (--relation->refcount > 0)
+		return;
+	if (relation->watched != relation)
+		witness_watch_release(relation->watched);
+	witness_watch_free(relation);
+}
+
+WARD_FUNCTION(ward_invalidate);
+
+/* Makes every session forget plans and watches of a relation and its descendants. */
+Datum
+ward_invalidate(PG_FUNCTION_ARGS)
+{
+	Oid relid = PG_GETARG_OID(0);
+	List *relids;
+	ListCell *lc;
+
+	/* It may have been dropped in this very transaction. */
+	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
+		PG_RETURN_VOID();
+	relids = find_all_inheritors(relid, NoLock, NULL);
+	foreach (lc, relids)
+		CacheInvalidateRelcacheByRelid(lfirst_oid(lc));
+	PG_RETURN_VOID();
+}
