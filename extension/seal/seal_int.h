@@ -11,14 +11,197 @@
 #include "seal/seal.h"
 
 #define SEAL_TAG_LENGTH 16
+#define SEAL_SECRET_LENGTH 32	   /* KEK, DEK, tag key: AES-256 */
+#define SEAL_WRAPPED_LENGTH 40	   /* such a secret after AES-KWP */
+#define SEAL_NONCE_LENGTH 24	   /* XAES-256-GCM */
+#define SEAL_NONCE_PREFIX 12	   /* its half that selects the sub-key */
+#define SEAL_AUTH_LENGTH 16		   /* GCM tag */
+#define SEAL_FINGERPRINT_LENGTH 16 /* tells KEKs apart, and nothing about them */
+
+/* ---- cipher.c: every OpenSSL call of this layer ----
+ *
+ * Nothing here raises or logs, so that no error path can leave with a secret on
+ * its stack: callers wipe first and then raise through seal_key_cipher_failed().
+ */
+
+/* OpenSSL's context, opaque to everybody else. */
+typedef struct evp_cipher_ctx_st SealCipher;
+
+typedef enum SealCipherResult
+{
+	SEAL_CIPHER_OK,
+	SEAL_CIPHER_FORGED, /* the input is not what was sealed or wrapped */
+	SEAL_CIPHER_FAILED	/* OpenSSL could not do its work */
+} SealCipherResult;
+
+/* A CMAC key that is ready for use; chain is the CBC state it was left in. */
+typedef struct SealMac
+{
+	SealCipher *cbc;
+	uint8 k1[16];
+	uint8 k2[16];
+	uint8 chain[16];
+} SealMac;
+
+#define SEAL_CHECKED __attribute__((warn_unused_result))
+
+extern bool seal_cipher_random(void *out, Size len) SEAL_CHECKED;
+extern bool seal_cipher_digest(const void *data, Size len, uint8 digest[32]) SEAL_CHECKED;
+extern bool seal_cipher_mac_init(SealMac *mac, const uint8 key[SEAL_SECRET_LENGTH]) SEAL_CHECKED;
+extern bool seal_cipher_mac(SealMac *mac, const void *data, Size len, uint8 out[16]) SEAL_CHECKED;
+extern void seal_cipher_mac_free(SealMac *mac);
+extern bool seal_cipher_derive(const uint8 key[SEAL_SECRET_LENGTH], const char *label,
+							   uint8 out[SEAL_SECRET_LENGTH]) SEAL_CHECKED;
+extern bool seal_cipher_wrap(const uint8 kek[SEAL_SECRET_LENGTH],
+							 const uint8 secret[SEAL_SECRET_LENGTH],
+							 uint8 wrapped[SEAL_WRAPPED_LENGTH]) SEAL_CHECKED;
+extern SealCipherResult seal_cipher_unwrap(const uint8 kek[SEAL_SECRET_LENGTH],
+										   const uint8 wrapped[SEAL_WRAPPED_LENGTH],
+										   uint8 secret[SEAL_SECRET_LENGTH]) SEAL_CHECKED;
+extern bool seal_cipher_subkey(const uint8 key[SEAL_SECRET_LENGTH],
+							   const uint8 prefix[SEAL_NONCE_PREFIX],
+							   uint8 subkey[SEAL_SECRET_LENGTH]) SEAL_CHECKED;
+extern bool seal_cipher_gcm_key(SealCipher **gcm, const uint8 subkey[SEAL_SECRET_LENGTH],
+								bool sealing) SEAL_CHECKED;
+extern bool seal_cipher_gcm_seal(SealCipher *gcm, const uint8 iv[12], const void *aad, Size aadlen,
+								 const void *data, Size len, void *out,
+								 uint8 auth[SEAL_AUTH_LENGTH]) SEAL_CHECKED;
+extern SealCipherResult seal_cipher_gcm_open(SealCipher *gcm, const uint8 iv[12], const void *aad,
+											 Size aadlen, const void *data, Size len, void *out,
+											 const uint8 auth[SEAL_AUTH_LENGTH]) SEAL_CHECKED;
+extern void seal_cipher_free(SealCipher *cipher);
+
+/* ---- setting.c: GUCs ---- */
+
+extern int seal_setting_kek_provider;
+extern char *seal_setting_kek_file;
+
+extern void seal_setting_init(void);
+
+/* ---- kek.c, kek_file.c: where the key-encryption key comes from ---- */
+
+typedef struct SealKekProvider
+{
+	const char *name;
+	/* Fills kek or raises WD101 to WD104; what it read elsewhere it has wiped. */
+	void (*load)(uint8 kek[SEAL_SECRET_LENGTH]);
+} SealKekProvider;
+
+extern const SealKekProvider seal_kek_file;
+
+/* Fingerprint of the KEK in use. */
+extern void seal_kek_fingerprint(uint8 fingerprint[SEAL_FINGERPRINT_LENGTH]);
+
+/* Wraps a secret under the KEK in use and says which that was. */
+extern void seal_kek_wrap(const uint8 secret[SEAL_SECRET_LENGTH],
+						  uint8 wrapped[SEAL_WRAPPED_LENGTH],
+						  uint8 fingerprint[SEAL_FINGERPRINT_LENGTH]);
+
+/*
+ * Unwraps into secret.  False, with secret wiped, where the KEK is right but the
+ * wrapped bytes are damaged; raises WD104 where another KEK wrapped it.
+ */
+extern bool seal_kek_unwrap(const uint8 wrapped[SEAL_WRAPPED_LENGTH],
+							const uint8 fingerprint[SEAL_FINGERPRINT_LENGTH],
+							uint8 secret[SEAL_SECRET_LENGTH]);
+
+/* ---- keyring.c: unwrapped secrets in shared memory ---- */
+
+extern Size seal_keyring_shmem_size(void);
+extern void seal_keyring_shmem_request(void);
+extern void seal_keyring_shmem_init(void);
+
+/* Copies a secret to the caller, who wipes it; false where it is not there. */
+extern bool seal_keyring_get(Oid database, SealKeyId key, const uint8 wrapped[SEAL_WRAPPED_LENGTH],
+							 uint8 secret[SEAL_SECRET_LENGTH]);
+extern void seal_keyring_put(Oid database, SealKeyId key, const uint8 wrapped[SEAL_WRAPPED_LENGTH],
+							 const uint8 secret[SEAL_SECRET_LENGTH]);
+/* Wipes one key, or with SEAL_KEY_NONE all keys, of a database. */
+extern void seal_keyring_forget(Oid database, SealKeyId key);
+
+/*
+ * Number of the last committed change of keys or rights in the cluster.  Whoever
+ * caches anything derived from them compares it at each use, without a lock.
+ */
+extern uint64 seal_keyring_generation(void);
+extern void seal_keyring_advance(void);
 
 /* ---- key.c: keys by name and by id ---- */
 
-/* 31-bit id of a key's name; needs no catalog (typmodin runs during restore). */
+typedef enum SealSearch
+{
+	SEAL_SEARCH_NONE,
+	SEAL_SEARCH_EQUALITY,
+	SEAL_SEARCH_SUBSTRING
+} SealSearch;
+
+/* A wrapped secret and what its row says. */
+typedef struct SealKeySecret
+{
+	bool ours; /* the row is this transaction's own: not for the keyring yet */
+	uint8 fingerprint[SEAL_FINGERPRINT_LENGTH];
+	uint8 wrapped[SEAL_WRAPPED_LENGTH];
+} SealKeySecret;
+
+typedef struct SealKeyVersion
+{
+	uint16 version;
+	bool active;
+	bool destroyed;
+	SealKeySecret secret;
+} SealKeyVersion;
+
+/* A key as the catalog has it.  Valid until the next seal_key_sync(). */
+typedef struct SealKey
+{
+	SealKeyId id;
+	char name[NAMEDATALEN];
+	SealSearch search;
+	bool frozen;
+	SealKeySecret search_secret;
+	int nversions;
+	SealKeyVersion *versions;
+	SealKeyVersion *active; /* NULL where there is none */
+} SealKey;
+
+/*
+ * Drops whatever this backend derived from keys and rights that have changed
+ * since.  Called first by each entry point of this layer; costs a load and a
+ * compare when nothing has.  Raises WD001 where the library was not preloaded.
+ */
+extern void seal_key_sync(void);
+
+/* From the relcache and syscache callbacks: something may have changed. */
+extern void seal_key_stale(void);
+
+/* Finds a key, or NULL; seal_key_require() raises WD201 (unknown), WD202 (frozen). */
+extern const SealKey *seal_key_find(SealKeyId id);
+extern const SealKey *seal_key_require(SealKeyId id);
+
+/* Unwraps into secret, which the caller wipes.  Raises WD1xx, WD204. */
+extern void seal_key_unwrap(const SealKey *key, const SealKeySecret *wrapped,
+							uint8 secret[SEAL_SECRET_LENGTH]);
+
+/*
+ * 31-bit id of a key's name; needs no catalog (typmodin runs during restore).
+ * Raises invalid_parameter_value where no key may bear that name.
+ */
 extern SealKeyId seal_key_id(const char *name);
 
 /* The database's default key, or SEAL_KEY_NONE where none was chosen. */
 extern SealKeyId seal_key_default(void);
+
+/* Does the key exist here?  And is it one whose values bear no tag? */
+extern bool seal_key_exists(SealKeyId id);
+extern SealSearch seal_key_search(SealKeyId id);
+
+/* A key's name for messages, palloc'd: quoted, or its number where unknown. */
+extern char *seal_key_label(SealKeyId id);
+
+/* Raises WD220; to be called after secrets have been wiped. */
+extern void seal_key_cipher_failed(const char *doing) pg_attribute_noreturn();
+
+extern void seal_key_init(void);
 
 /* ---- right.c: who may open ---- */
 
@@ -27,6 +210,11 @@ extern bool seal_right_may_open(SealKeyId key);
 
 /* Raises insufficient_privilege, naming the key, unless the user may. */
 extern void seal_right_require(SealKeyId key);
+
+/* Drops what is cached; for seal_key_sync(). */
+extern void seal_right_forget(void);
+
+extern void seal_right_init(void);
 
 /* ---- envelope.c: the format and its cipher ---- */
 
@@ -43,6 +231,12 @@ extern struct varlena *seal_envelope_seal(SealKeyId key, const char *data, Size 
  * seal_opens().  Raises WD210 where anything does not fit.
  */
 extern struct varlena *seal_envelope_open(const struct varlena *envelope);
+
+/*
+ * Does an envelope (detoasted) authenticate under its key?  Neither counts as an
+ * opening nor gives anything away.  Raises WD1xx, WD20x where the key can't be had.
+ */
+extern bool seal_envelope_authentic(const struct varlena *envelope);
 
 /* Raises WD210 unless data is a whole, well-formed envelope (no key needed). */
 extern void seal_envelope_check(const char *data, Size len);
@@ -62,5 +256,11 @@ extern void seal_envelope_make_tag(SealKeyId key, const char *data, Size len,
  * compared and hashed but never stored (opening and storing it is refused).
  */
 extern struct varlena *seal_envelope_probe(SealKeyId key, const char *data, Size len);
+
+/* Is this (possibly toasted) value a probe? */
+extern bool seal_envelope_is_probe(struct varlena *value);
+
+/* Drops and wipes the contexts of this backend; for seal_key_sync(). */
+extern void seal_envelope_forget(void);
 
 #endif /* WARD_SEAL_INT_H */
