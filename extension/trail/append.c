@@ -465,7 +465,7 @@ trail_append(const void *leaf, Size len)
 
 /* Position after the last record; recovers first where needed. */
 TrailPosition
-trail_end(void)
+trail_append_end(void)
 {
 	trail_append_ensure();
 	return pg_atomic_read_u64(&shared->end);

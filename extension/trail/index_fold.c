@@ -754,7 +754,7 @@ trail_index_fold(bool *more)
 
 	SPI_connect();
 	from = index_fold_state();
-	end = trail_end();
+	end = trail_append_end();
 	if (from > end)
 		ereport(ERROR, (errcode(ERRCODE_WARD_TRAIL_ABSENT),
 						errmsg("the trail ends before what was indexed from it"),

@@ -61,7 +61,7 @@ ward_sync(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("a standby does not index the trail"), errhint("Ask the primary.")));
 
-	target = trail_end();
+	target = trail_append_end();
 	before = trail_index_table_report(MyDatabaseId);
 	for (;;)
 	{
@@ -117,12 +117,12 @@ ward_rebuild_index(PG_FUNCTION_ARGS)
 	PreventCommandDuringRecovery("ward.rebuild_index()");
 	trail_index_fold_restart();
 	(void) trail_index_table_want(MyDatabaseId, false);
-	PG_RETURN_INT64((int64) trail_end());
+	PG_RETURN_INT64((int64) trail_append_end());
 }
 
 Datum
 ward_trail_end(PG_FUNCTION_ARGS)
 {
 	core_preload_require();
-	PG_RETURN_INT64((int64) trail_end());
+	PG_RETURN_INT64((int64) trail_append_end());
 }

@@ -114,7 +114,7 @@ trail_reader_open(TrailPosition from)
 
 	reader->fd = -1;
 	reader->next = from;
-	reader->end = trail_end();
+	reader->end = trail_append_end();
 	return reader;
 }
 
@@ -130,7 +130,7 @@ trail_reader_next(TrailReader *reader, TrailFrame *frame)
 
 	if (reader->next >= reader->end)
 	{
-		reader->end = trail_end();
+		reader->end = trail_append_end();
 		if (reader->next >= reader->end)
 			return false;
 	}

@@ -143,7 +143,7 @@ extern TrailPosition trail_record_event(const char *kind, const TrailField *fiel
 extern void trail_context_remember(Oid role);
 
 /* Position after the last record that has reached the kernel. */
-extern TrailPosition trail_end(void);
+extern TrailPosition trail_append_end(void);
 
 /* hooks.c: GUCs, shared memory, background workers. Called once by _PG_init. */
 extern void trail_init(void);
