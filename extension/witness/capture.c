@@ -287,30 +287,7 @@ witness_capture_write_all(void)
 		witness_capture_write(capture);
 }
 
-/*
- * A row whose evaluation failed was seen by the error's message or its mere
- * occurrence: note the current row of each scan.  Called before anything of the
- * executor's state is torn down.
- */
-void
-witness_capture_error(WitnessCapture *capture)
-{
-	for (WitnessTapNode *node = capture->nodes; node != NULL; node = node->next)
-		for (WitnessTap *tap = node->taps; tap != NULL; tap = tap->next)
-		{
-			TupleTableSlot *slot = NULL;
-			int64 subject;
-
-			if (tap->source == WITNESS_SOURCE_SCAN)
-				slot = ((ScanState *) node->state)->ss_ScanTupleSlot;
-			else if (tap->source == WITNESS_SOURCE_RESULT)
-				slot = node->state->ps_ResultTupleSlot;
-			if (slot != NULL && witness_tap_subject(slot, tap->attnum, tap->type, &subject))
-				witness_capture_add(capture, tap->set, subject);
-		}
-}
-
-/* Writes what is left, and frees the capture. */
+/* The statement has ended well: writes what is left. */
 void
 witness_capture_finish(WitnessCapture *capture)
 {

@@ -67,7 +67,7 @@ witness_ExecutorRun(QueryDesc *queryDesc, ScanDirection direction, uint64 count,
 		 */
 		if (capture != NULL)
 		{
-			witness_capture_error(capture);
+			witness_tap_error(capture);
 			witness_capture_write(capture);
 		}
 		PG_RE_THROW();

@@ -71,6 +71,13 @@ witness_place_end(Placing *placing, List *flows, TrailManner manner, const char 
 		witness_place_tap(placing, lfirst(lc), manner, reason, groups);
 }
 
+static void
+witness_place_point(WitnessCapture *capture, PlanState *state, WitnessSource source,
+					AttrNumber attnum, const Flow *flow)
+{
+	witness_tap_point(capture, state, source, attnum, flow->type, flow->relation, flow->subject);
+}
+
 /* ---------------------------------------------------------------- carrying flows */
 
 /* Position in a target list of a plain reference to a column of a child. */
@@ -119,7 +126,7 @@ witness_place_lift(PlanState *state, List *flows)
  * up to this node even then.
  */
 static List *
-witness_place_project(PlanState *state, List *flows, int varno)
+witness_place_project(Placing *placing, PlanState *state, List *flows, int varno)
 {
 	ListCell *lc;
 
@@ -206,6 +213,7 @@ witness_place_scan(Placing *placing, ScanState *state)
 			flow->attnum = witness_place_position(scan->plan.targetlist, scan->scanrelid,
 												  relation->subject_attnums[i]);
 		}
+		witness_place_point(placing->capture, &state->ps, flow->source, flow->tap_attnum, flow);
 		flows = lappend(flows, flow);
 	}
 	witness_watch_release(relation);
@@ -259,8 +267,8 @@ witness_place_join(Placing *placing, JoinState *state, bool drops)
 						  state->jointype == JOIN_SEMI ? "semi_join" : "anti_join", NULL);
 		inner = NIL;
 	}
-	outer = witness_place_project(&state->ps, outer, OUTER_VAR);
-	inner = witness_place_project(&state->ps, inner, INNER_VAR);
+	outer = witness_place_project(placing, &state->ps, outer, OUTER_VAR);
+	inner = witness_place_project(placing, &state->ps, inner, INNER_VAR);
 	return list_concat(outer, inner);
 }
 
@@ -490,7 +498,7 @@ witness_place_subquery(Placing *placing, SubqueryScanState *state, bool drops)
 			continue;
 		/* Its scan tuple is the child's, columns that nobody selected included. */
 		flow->tap = &state->ss.ps;
-		flow->source = WITNESS_SOURCE_SCAN;
+		flow->source = WITNESS_SOURCE_CHILD;
 		flow->tap_attnum = flow->attnum;
 		flow->attnum = witness_place_position(scan->plan.targetlist, scan->scanrelid, flow->attnum);
 	}
@@ -670,7 +678,7 @@ witness_place_node(Placing *placing, PlanState *state, bool drops)
 		case T_GatherState:
 		case T_GatherMergeState:
 			flows = witness_place_node(placing, outerPlanState(state), drops);
-			return witness_place_project(state, flows, OUTER_VAR);
+			return witness_place_project(placing, state, flows, OUTER_VAR);
 
 		case T_LimitState:
 			return witness_place_limit(placing, (LimitState *) state, drops);
@@ -683,7 +691,7 @@ witness_place_node(Placing *placing, PlanState *state, bool drops)
 			/* A row that does not come out has still counted for its neighbours. */
 			if (drops || window->runCondition != NIL || state->qual != NULL)
 				witness_place_end(placing, flows, TRAIL_MANNER_AGGREGATE, "window", NULL);
-			return witness_place_project(state, flows, OUTER_VAR);
+			return witness_place_project(placing, state, flows, OUTER_VAR);
 		}
 
 		case T_AggState:

@@ -54,12 +54,24 @@ witness_plan_relations(Node *node, Bitmapset **relids, int *items)
 }
 
 static void
-witness_plan_add(Query *query, Index rti, const WitnessRelation *relation)
+witness_plan_add(Query *query, int rti, const WitnessRelation *relation)
 {
 	for (int i = 0; i < relation->nsubjects; i++)
 	{
 		Var *subject;
+		ListCell *lc;
+		bool there = false;
 
+		/* A second copy of a column can cost a projection that was not there. */
+		foreach (lc, query->targetList)
+		{
+			Var *var = (Var *) lfirst_node(TargetEntry, lc)->expr;
+
+			there |= IsA(var, Var) && var->varno == rti &&
+					 var->varattno == relation->subject_attnums[i] && var->varlevelsup == 0;
+		}
+		if (there)
+			continue;
 		if (list_length(query->targetList) >= MaxTupleAttributeNumber - 8)
 			return;
 		subject = makeVar(rti, relation->subject_attnums[i], relation->subject_types[i], -1,

@@ -135,6 +135,11 @@ witness_tap_slot(PlanState *state, WitnessSource source, TupleTableSlot *returne
 			return returned;
 		case WITNESS_SOURCE_SCAN:
 			return ((ScanState *) state)->ss_ScanTupleSlot;
+		case WITNESS_SOURCE_CHILD:
+			/* The child's own slot: it is returned itself where nothing is done to it. */
+			return state->ps_ProjInfo == NULL && state->qual == NULL
+					   ? returned
+					   : state->ps_ExprContext->ecxt_scantuple;
 		case WITNESS_SOURCE_OUTER:
 			return state->ps_ExprContext->ecxt_outertuple;
 		case WITNESS_SOURCE_INNER:
@@ -244,6 +249,50 @@ witness_tap_add(WitnessCapture *capture, PlanState *state, WitnessSource source,
 	tap->set = set;
 	tap->next = node->taps;
 	node->taps = tap;
+}
+
+/* Notes where a row stands while a node works on it. */
+void
+witness_tap_point(WitnessCapture *capture, PlanState *state, WitnessSource source,
+				  AttrNumber attnum, Oid type, WitnessRelation *relation, int subject)
+{
+	WitnessPoint *point = MemoryContextAllocZero(capture->memory, sizeof(WitnessPoint));
+
+	point->state = state;
+	point->source = source;
+	point->attnum = attnum;
+	point->type = type;
+	point->relation = relation;
+	point->subject = subject;
+	point->next = capture->points;
+	capture->points = point;
+	/* The set keeps the relation pinned. */
+	(void) witness_capture_set(capture, relation, subject, TRAIL_MANNER_INFLUENCE, "error", NULL);
+}
+
+/*
+ * The execution has failed: the rows that its nodes were at work on have been told
+ * by the error's message, or by its mere occurrence.  Called before anything of the
+ * executor's state is torn down.
+ */
+void
+witness_tap_error(WitnessCapture *capture)
+{
+	for (WitnessPoint *point = capture->points; point != NULL; point = point->next)
+	{
+		int64 subject;
+
+		if (point->source == WITNESS_SOURCE_HEAP)
+			/* Fetching a tuple is no work for a failed statement. */
+			witness_capture_all(capture, point->relation, TRAIL_MANNER_ALL, "error");
+		else if (witness_tap_subject(witness_tap_slot(point->state, point->source,
+													  point->state->ps_ResultTupleSlot),
+									 point->attnum, point->type, &subject))
+			witness_capture_add(capture,
+								witness_capture_set(capture, point->relation, point->subject,
+													TRAIL_MANNER_INFLUENCE, "error", NULL),
+								subject);
+	}
 }
 
 /* ON CONFLICT DO UPDATE: the existing row is seen by its WHERE clause alone. */

@@ -117,6 +117,7 @@ typedef struct WitnessCapture
 	WitnessSet *sets;
 	WitnessColumns *columns;
 	struct WitnessTapNode *nodes;
+	struct WitnessPoint *points;
 	bool dirty;
 	bool existence; /* a foreign key's check: nothing but existence is told */
 	uint64 opens_before;
@@ -135,7 +136,6 @@ extern void witness_capture_add(WitnessCapture *capture, WitnessSet *set, int64 
 extern void witness_capture_write(WitnessCapture *capture);
 extern void witness_capture_write_all(void);
 extern bool witness_capture_pending;
-extern void witness_capture_error(WitnessCapture *capture);
 extern void witness_capture_finish(WitnessCapture *capture);
 
 /* ---- tap.c: where the executor is listened to ---- */
@@ -144,6 +144,7 @@ typedef enum WitnessSource
 {
 	WITNESS_SOURCE_RESULT, /* the slot that the node returns */
 	WITNESS_SOURCE_SCAN,   /* its scan slot */
+	WITNESS_SOURCE_CHILD,  /* a subquery scan's child tuple, before its projection */
 	WITNESS_SOURCE_HEAP,   /* the heap tuple behind an index-only scan */
 	WITNESS_SOURCE_OUTER,  /* the outer tuple that it has just projected */
 	WITNESS_SOURCE_INNER
@@ -168,6 +169,21 @@ typedef struct WitnessTapNode
 	struct WitnessTapNode *next;
 } WitnessTapNode;
 
+/* Where the row stands that a node works on, should it fail in the middle. */
+typedef struct WitnessPoint
+{
+	struct WitnessPoint *next;
+	PlanState *state;
+	WitnessSource source;
+	AttrNumber attnum;
+	Oid type;
+	WitnessRelation *relation;
+	int subject;
+} WitnessPoint;
+
+extern void witness_tap_point(WitnessCapture *capture, PlanState *state, WitnessSource source,
+							  AttrNumber attnum, Oid type, WitnessRelation *relation, int subject);
+extern void witness_tap_error(WitnessCapture *capture);
 extern bool witness_tap_possible(PlanState *state);
 extern WitnessTapNode *witness_tap_node(WitnessCapture *capture, PlanState *state);
 extern void witness_tap_add(WitnessCapture *capture, PlanState *state, WitnessSource source,

@@ -1,0 +1,203 @@
+"""Statements of the oracle, by construct.
+
+Each case is (construct, statements, options). A statement's rows are compared as a
+multiset. Options: ids, the positions of output columns that hold subjects, each of
+which must be recorded as certain; settings, planner settings to run it under; plan,
+whether the plan must keep its shape (default: for single SELECTs).
+"""
+
+JOINS = {
+    "nestloop": ["enable_hashjoin=off", "enable_mergejoin=off"],
+    "hash": ["enable_nestloop=off", "enable_mergejoin=off"],
+    "merge": ["enable_nestloop=off", "enable_hashjoin=off"],
+}
+
+PARALLEL = [
+    "parallel_setup_cost=0", "parallel_tuple_cost=0", "min_parallel_table_scan_size=0",
+    "min_parallel_index_scan_size=0", "max_parallel_workers_per_gather=2",
+]
+
+CASES = []
+
+
+def case(construct, *statements, ids=(), settings=(), plan=None, name=None):
+    CASES.append({
+        "construct": construct, "statements": list(statements), "ids": tuple(ids),
+        "settings": list(settings),
+        "plan": plan if plan is not None else
+        len(statements) == 1 and statements[0].lower().startswith(("select", "with")),
+        "name": name or statements[-1],
+    })
+
+
+# ---- scans
+case("seq scan", "SELECT id, name FROM person WHERE score > 40", ids=[0])
+case("seq scan", "SELECT name FROM person WHERE soc = 2")
+case("seq scan", "SELECT count(*) FILTER (WHERE score > 40) FROM person", plan=True)
+case("index scan", "SELECT id, name FROM person WHERE id = 5", ids=[0], settings=["enable_seqscan=off"])
+case("index scan", "SELECT name FROM person WHERE id BETWEEN 3 AND 6", settings=["enable_seqscan=off", "enable_bitmapscan=off"])
+case("index scan", "SELECT id FROM person WHERE id = 99", settings=["enable_seqscan=off"])
+case("index-only scan", "SELECT score FROM person WHERE score > 30", settings=["enable_seqscan=off", "enable_bitmapscan=off"])
+case("index-only scan", "SELECT id FROM person WHERE id < 5", ids=[0], settings=["enable_seqscan=off", "enable_bitmapscan=off"])
+case("index-only scan", "SELECT max(score) FROM person", settings=["enable_seqscan=off"])
+case("index-only scan", "SELECT score, count(*) FROM person WHERE score > 20 GROUP BY score", settings=["enable_seqscan=off", "enable_bitmapscan=off"])
+case("bitmap scan", "SELECT id FROM person WHERE score > 30 OR id = 2", ids=[0], settings=["enable_seqscan=off", "enable_indexscan=off", "enable_indexonlyscan=off"])
+case("tid scan", "SELECT id, name FROM person WHERE ctid = '(0,3)'", ids=[0])
+case("tid scan", "SELECT id FROM person WHERE ctid > '(0,3)' AND ctid < '(0,7)'", ids=[0])
+case("sample scan", "SELECT id FROM person TABLESAMPLE SYSTEM (100)", ids=[0])
+case("whole row", "SELECT p FROM person p WHERE id = 4")
+case("whole row", "SELECT row_to_json(p) ->> 'name' FROM person p WHERE soc = 1")
+case("system column", "SELECT ctid, name FROM person WHERE soc = 1")
+
+# ---- joins, under each method
+for method, settings in JOINS.items():
+    case("inner join", "SELECT p.id, p.name, m.body FROM person p JOIN msg m ON m.person_id = p.id WHERE p.soc = 1", ids=[0], settings=settings)
+    case("inner join", "SELECT m.body FROM person p JOIN msg m ON m.person_id = p.id WHERE p.score > 30", settings=settings)
+    case("inner join", "SELECT p.name, q.name FROM person p JOIN person q ON p.score = q.score AND p.id < q.id", settings=settings)
+    case("inner join", "SELECT p.name, m.n, l.kind FROM person p JOIN msg m ON m.person_id = p.id JOIN link l ON l.person_id = p.id WHERE m.n > 3", settings=settings)
+    case("left join", "SELECT p.id, m.body FROM person p LEFT JOIN msg m ON m.person_id = p.id AND m.n > 5", ids=[0], settings=settings)
+    case("left join", "SELECT p.id FROM person p LEFT JOIN msg m ON m.person_id = p.id WHERE m.id IS NULL", ids=[0], settings=settings)
+    case("left join", "SELECT p.id FROM person p LEFT JOIN msg m ON m.person_id = p.id WHERE coalesce(m.n, 0) < 4", ids=[0], settings=settings)
+    case("left join", "SELECT s.name, p.name FROM society s LEFT JOIN person p ON p.soc = s.id AND p.score > 45", settings=settings)
+    case("left join", "SELECT s.name, count(p.id) FROM society s LEFT JOIN person p ON p.soc = s.id GROUP BY s.name", settings=settings)
+    case("left join", "SELECT s.name FROM society s LEFT JOIN person p ON p.soc = s.id AND p.score > 45 WHERE p.id IS NULL", settings=settings)
+    case("right join", "SELECT p.name, m.body FROM msg m RIGHT JOIN person p ON m.person_id = p.id AND m.n = 2", settings=settings)
+    case("semi join", "SELECT id, name FROM person p WHERE EXISTS (SELECT FROM msg m WHERE m.person_id = p.id AND m.n > 6)", ids=[0], settings=settings)
+    case("semi join", "SELECT s.name FROM society s WHERE s.id IN (SELECT soc FROM person WHERE score > 45)", settings=settings)
+    case("anti join", "SELECT id FROM person p WHERE NOT EXISTS (SELECT FROM msg m WHERE m.person_id = p.id)", ids=[0], settings=settings)
+    case("anti join", "SELECT s.name FROM society s WHERE NOT EXISTS (SELECT FROM person p WHERE p.soc = s.id AND p.score > 45)", settings=settings)
+for method in ("hash", "merge"):
+    case("full join", "SELECT p.name, m.body FROM person p FULL JOIN msg m ON m.person_id = p.id", settings=JOINS[method])
+    case("full join", "SELECT a.name, b.name FROM (SELECT * FROM person WHERE soc = 1) a FULL JOIN (SELECT * FROM person WHERE soc = 2) b ON a.score = b.score WHERE a.id IS NULL OR b.id IS NULL", settings=JOINS[method])
+case("memoize", "SELECT m.id, p.name FROM msg m JOIN person p ON p.id = m.person_id", settings=["enable_hashjoin=off", "enable_mergejoin=off", "enable_seqscan=off"])
+case("lateral", "SELECT p.id, t.body FROM person p, LATERAL (SELECT body FROM msg m WHERE m.person_id = p.id ORDER BY m.id LIMIT 1) t", ids=[0])
+case("lateral", "SELECT s.name, t.name FROM society s LEFT JOIN LATERAL (SELECT name FROM person p WHERE p.soc = s.id ORDER BY score DESC, id LIMIT 1) t ON true")
+case("values join", "SELECT v.x, p.name FROM (VALUES (1), (5), (77)) v(x) JOIN person p ON p.id = v.x", ids=[0])
+
+# ---- limits and orders
+case("limit", "SELECT id, name FROM person ORDER BY id LIMIT 3", ids=[0])
+case("limit", "SELECT name FROM person ORDER BY score, id LIMIT 3")
+case("limit", "SELECT name FROM person ORDER BY score DESC, id LIMIT 2 OFFSET 3")
+case("limit", "SELECT p.name FROM person p JOIN msg m ON m.person_id = p.id ORDER BY m.n DESC, m.id LIMIT 2")
+case("limit", "SELECT name FROM (SELECT * FROM person ORDER BY score DESC, id LIMIT 4) t WHERE t.soc = 1")
+case("limit", "SELECT count(*) FROM (SELECT * FROM person ORDER BY score DESC, id LIMIT 4) t")
+case("limit", "SELECT name FROM person ORDER BY score FETCH FIRST 2 ROWS WITH TIES")
+case("limit", "SELECT p.name, t.n FROM person p JOIN (SELECT person_id, n FROM msg ORDER BY n DESC, id LIMIT 5) t ON t.person_id = p.id WHERE p.soc = 2")
+case("limit", "SELECT s.name FROM society s LEFT JOIN person p ON p.soc = s.id ORDER BY p.score DESC NULLS LAST, p.id LIMIT 1")
+case("limit zero", "SELECT name FROM person LIMIT 0")
+
+# ---- grouping
+case("aggregate", "SELECT count(*) FROM person")
+case("aggregate", "SELECT sum(score), avg(score), max(name) FROM person WHERE soc = 1")
+case("aggregate", "SELECT soc, count(*) FROM person GROUP BY soc")
+case("aggregate", "SELECT soc, count(*) FROM person GROUP BY soc HAVING count(*) > 3")
+case("aggregate", "SELECT id, count(*) FROM person GROUP BY id HAVING id < 4", ids=[0])
+case("aggregate", "SELECT p.id, count(m.id) FROM person p LEFT JOIN msg m ON m.person_id = p.id GROUP BY p.id", ids=[0])
+case("aggregate", "SELECT string_agg(name, ',' ORDER BY id) FROM person WHERE soc = 2")
+case("aggregate", "SELECT array_agg(id ORDER BY id) FROM person WHERE score > 30")
+case("aggregate", "SELECT count(*) FROM person p JOIN msg m ON m.person_id = p.id WHERE m.n > 4")
+case("aggregate", "SELECT soc, count(*) FROM person GROUP BY ROLLUP (soc)")
+case("aggregate", "SELECT soc, score, count(*) FROM person GROUP BY GROUPING SETS ((soc), (score), ())")
+case("distinct", "SELECT DISTINCT soc FROM person")
+case("distinct", "SELECT DISTINCT name FROM person WHERE soc = 1")
+case("distinct", "SELECT DISTINCT ON (soc) soc, name FROM person ORDER BY soc, score DESC, id")
+case("distinct", "SELECT count(DISTINCT soc) FROM person WHERE score > 10")
+case("window", "SELECT id, row_number() OVER (ORDER BY score, id) FROM person", ids=[0])
+case("window", "SELECT name, r FROM (SELECT name, rank() OVER (ORDER BY score, id) r FROM person) t WHERE r <= 2")
+case("window", "SELECT name, s FROM (SELECT name, soc, sum(score) OVER (PARTITION BY soc) s FROM person) t WHERE soc = 1")
+case("window", "SELECT lag(name) OVER (ORDER BY id) FROM person LIMIT 3", plan=False)
+case("window", "SELECT name, sum(score) OVER (ORDER BY id) FROM person ORDER BY id LIMIT 3")
+
+# ---- set operations
+case("set operation", "SELECT id FROM person WHERE soc = 1 UNION ALL SELECT person_id FROM msg WHERE n = 2", ids=[0])
+case("set operation", "SELECT name FROM person WHERE soc = 1 UNION SELECT body FROM msg WHERE n = 2")
+case("set operation", "SELECT soc FROM person WHERE score > 20 INTERSECT SELECT soc FROM person WHERE score < 30")
+case("set operation", "SELECT id FROM person EXCEPT SELECT person_id FROM msg", ids=[0])
+case("set operation", "(SELECT name FROM person ORDER BY score, id LIMIT 2) UNION ALL (SELECT body FROM msg ORDER BY n, id LIMIT 2)")
+
+# ---- subqueries
+case("subquery", "SELECT id, (SELECT count(*) FROM msg m WHERE m.person_id = p.id) FROM person p WHERE soc = 1", ids=[0])
+case("subquery", "SELECT id FROM person WHERE score > (SELECT avg(score) FROM person)", ids=[0])
+case("subquery", "SELECT id FROM person WHERE score = (SELECT max(score) FROM person)", ids=[0])
+case("subquery", "SELECT id FROM person WHERE id NOT IN (SELECT person_id FROM msg WHERE n > 2)", ids=[0])
+case("subquery", "SELECT id FROM person p WHERE score > ALL (SELECT n FROM msg m WHERE m.person_id = p.id)", ids=[0])
+case("subquery", "SELECT s.name, (SELECT p.name FROM person p WHERE p.soc = s.id ORDER BY p.score, p.id LIMIT 1) FROM society s")
+case("subquery", "SELECT ARRAY(SELECT name FROM person WHERE soc = 2 ORDER BY id)")
+case("subquery", "SELECT CASE WHEN EXISTS (SELECT FROM person WHERE score > 48) THEN 'y' ELSE 'n' END")
+case("subquery", "SELECT id, score IN (SELECT n * 10 FROM msg) FROM person WHERE soc = 3", ids=[0])
+case("subquery", "SELECT (SELECT name FROM person WHERE id = 7)")
+
+# ---- CTEs
+case("cte", "WITH p AS (SELECT * FROM person WHERE soc = 1) SELECT id, name FROM p WHERE score > 20", ids=[0])
+case("cte", "WITH p AS MATERIALIZED (SELECT * FROM person) SELECT name FROM p WHERE id = 3")
+case("cte", "WITH p AS MATERIALIZED (SELECT name, soc FROM person) SELECT name FROM p WHERE soc = 3")
+case("cte", "WITH p AS MATERIALIZED (SELECT * FROM person) SELECT count(*) FROM p")
+case("cte", "WITH p AS MATERIALIZED (SELECT * FROM person ORDER BY score DESC, id LIMIT 3) SELECT a.name, b.name FROM p a JOIN p b ON a.id < b.id")
+case("recursive", "WITH RECURSIVE r(id, d) AS (SELECT 1::bigint, 0 UNION ALL SELECT l.relative_id, d + 1 FROM r JOIN link l ON l.person_id = r.id WHERE d < 3) SELECT DISTINCT id FROM r WHERE id <> 1", ids=[0], plan=False)
+case("modifying cte", "WITH d AS (DELETE FROM person WHERE id = 3 RETURNING id, name) SELECT * FROM d", ids=[0], plan=False)
+case("modifying cte", "WITH d AS (UPDATE person SET score = 0 WHERE soc = 1) SELECT 1", "SELECT sum(score) FROM person", plan=False)
+
+# ---- views, functions, RLS
+case("view", "SELECT id, name FROM v_person WHERE soc = 1", ids=[0])
+case("view", "SELECT name FROM v_barrier WHERE score > 20")
+case("view", "SELECT * FROM v_counts")
+case("function", "SELECT f_sql(2)")
+case("function", "SELECT * FROM f_table(1)", plan=False)
+case("function", "SELECT f_first(1)")
+case("function", "SELECT f_loop(3)")
+case("rls", "SET LOCAL ROLE oracle_reader", "SELECT id, name FROM restricted", ids=[0])
+case("rls", "SET LOCAL ROLE oracle_reader", "SELECT count(*) FROM restricted")
+
+# ---- cursors, prepared
+case("cursor", "DECLARE c CURSOR FOR SELECT id, name FROM person ORDER BY id", "FETCH 3 FROM c", ids=[0])
+case("cursor", "DECLARE c SCROLL CURSOR FOR SELECT id, name FROM person ORDER BY id", "MOVE 4 IN c", "FETCH BACKWARD 2 FROM c", ids=[0])
+case("cursor", "DECLARE c CURSOR FOR SELECT id FROM person WHERE soc = 1 ORDER BY id FOR UPDATE", "FETCH 1 FROM c", ids=[0])
+case("prepared", "PREPARE q(int) AS SELECT id, name FROM person WHERE id = $1", "EXECUTE q(4)", "DEALLOCATE q", name="prepared, custom plan")
+case("prepared", "PREPARE q2(int) AS SELECT id, name FROM person WHERE soc = $1", "EXECUTE q2(1)", "DEALLOCATE q2", settings=["plan_cache_mode=force_generic_plan"], name="prepared, generic plan")
+
+# ---- writes
+case("update", "UPDATE person SET score = score + 1 WHERE soc = 1 RETURNING id, name", ids=[0])
+case("update", "UPDATE person SET score = 0 WHERE id IN (SELECT person_id FROM msg WHERE n > 5)", "SELECT count(*) FROM society")
+case("update", "UPDATE society s SET name = p.name FROM person p WHERE p.soc = s.id AND p.id = 2", "SELECT name FROM society")
+case("delete", "DELETE FROM person WHERE score > 40 RETURNING id", ids=[0])
+case("delete", "DELETE FROM msg USING person p WHERE p.id = person_id AND p.soc = 1 RETURNING msg.person_id", ids=[0])
+case("insert", "INSERT INTO person (id, name, soc, score) VALUES (100, 'new', 1, 1) RETURNING id", ids=[0])
+case("insert", "INSERT INTO copied SELECT id, name FROM person WHERE soc = 2", "SELECT * FROM copied", ids=[0])
+case("on conflict", "INSERT INTO person (id, name, soc, score) VALUES (4, 'x', 1, 1) ON CONFLICT (id) DO UPDATE SET name = person.name || '!' RETURNING id, name", ids=[0])
+case("on conflict", "INSERT INTO person (id, name, soc, score) VALUES (4, 'x', 1, 1), (101, 'y', 1, 1) ON CONFLICT DO NOTHING RETURNING id")
+case("merge", "MERGE INTO person p USING (VALUES (3), (200)) v(id) ON p.id = v.id WHEN MATCHED THEN UPDATE SET score = 0 WHEN NOT MATCHED THEN INSERT VALUES (v.id, 'm', 1, 0)", "SELECT name FROM society", plan=False)
+case("ctas", "CREATE TABLE made AS SELECT name FROM person WHERE soc = 3", "SELECT * FROM made")
+
+# ---- copy
+case("copy", "COPY person TO STDOUT")
+case("copy", "COPY person (name, score) TO STDOUT")
+case("copy", "COPY (SELECT id FROM person WHERE soc = 1) TO STDOUT")
+
+# ---- partitions and inheritance
+case("partition", "SELECT id, name FROM parted WHERE soc = 2", ids=[0])
+case("partition", "SELECT name FROM parted ORDER BY id LIMIT 3")
+case("partition", "SELECT id FROM parted_1", ids=[0])
+case("partition", "SELECT p.id, q.name FROM parted p JOIN person q ON q.id = p.id WHERE q.score > 20", ids=[0])
+case("partition", "SELECT count(*) FROM parted")
+case("inheritance", "SELECT id, name FROM base", ids=[0])
+case("inheritance", "SELECT name FROM base ORDER BY id DESC LIMIT 2")
+
+# ---- two subjects in a row
+case("two subjects", "SELECT person_id, relative_id FROM link WHERE kind = 'child'", ids=[0, 1])
+case("two subjects", "SELECT p.name, r.name FROM link l JOIN person p ON p.id = l.person_id JOIN person r ON r.id = l.relative_id WHERE l.kind = 'parent'")
+
+# ---- parallel
+case("parallel", "SELECT id, name FROM person WHERE score > 20", ids=[0], settings=PARALLEL, plan=False)
+case("parallel", "SELECT count(*) FROM person", settings=PARALLEL, plan=False)
+case("parallel", "SELECT soc, count(*) FROM person GROUP BY soc", settings=PARALLEL, plan=False)
+case("parallel", "SELECT p.id, m.body FROM person p JOIN msg m ON m.person_id = p.id WHERE m.n > 2", ids=[0], settings=PARALLEL, plan=False)
+case("parallel", "SELECT p.id FROM person p LEFT JOIN msg m ON m.person_id = p.id WHERE m.id IS NULL", ids=[0], settings=PARALLEL, plan=False)
+case("parallel", "SELECT id FROM person p WHERE EXISTS (SELECT FROM msg m WHERE m.person_id = p.id AND m.n > 5)", ids=[0], settings=PARALLEL, plan=False)
+case("parallel", "SELECT name FROM person ORDER BY score DESC, id LIMIT 3", settings=PARALLEL, plan=False)
+case("parallel", "SELECT string_agg(name, ',' ORDER BY id) FROM person", settings=PARALLEL, plan=False)
+case("parallel", "SELECT id, name FROM person WHERE score > 20", ids=[0], settings=PARALLEL + ["parallel_leader_participation=off"], plan=False)
+
+# ---- errors
+case("error", "SELECT id, 10 / (id - 6) FROM person ORDER BY id")
+case("error", "SELECT name::int FROM person WHERE id = 3")
+case("error", "SELECT 1 / (score - score) FROM person WHERE id = 4")
