@@ -38,8 +38,9 @@ typedef struct TrailShared
 	LWLock *lock;
 	LWLock *sync_lock;
 	bool ready;		/* recovered since shared memory was made */
-	bool announced; /* trail.started has been written or is being so */
+	bool announced; /* trail.started has been written, or is being by one of us */
 	bool fresh;		/* the trail was created by this recovery */
+	bool switching; /* the next segment was begun, but not completed */
 	uint64 torn;	/* bytes that recovery moved aside */
 	uint8 node[TRAIL_NODE_LENGTH];
 	TrailTree tree;
@@ -55,6 +56,8 @@ static TrailShared *shared = NULL;
 /* This process's descriptor of the segment that it last wrote. */
 static int append_fd = -1;
 static TrailPosition append_fd_segment;
+static ino_t append_fd_inode;
+static dev_t append_fd_device;
 
 Size
 trail_append_shmem_size(void)
@@ -101,16 +104,24 @@ trail_append_close(void)
 static void
 trail_append_adopt(int fd, TrailPosition segment)
 {
+	struct stat st;
+
 	trail_append_close();
 	ReserveExternalFD();
 	append_fd = fd;
 	append_fd_segment = segment;
+	/* Zeros, where it fails, never match: the next use opens the file again. */
+	if (fstat(fd, &st) != 0)
+		memset(&st, 0, sizeof(st));
+	append_fd_inode = st.st_ino;
+	append_fd_device = st.st_dev;
 }
 
 /* Opens the current segment in this process.  Caller holds the lock. */
 static bool
 trail_append_open(TrailFault *fault)
 {
+	TrailSegment segment;
 	int fd;
 
 	if (append_fd >= 0 && append_fd_segment == shared->segment)
@@ -118,6 +129,17 @@ trail_append_open(TrailFault *fault)
 	fd = trail_segment_open(shared->segment, O_RDWR, fault);
 	if (fd < 0)
 		return false;
+	if (!trail_segment_read_header(fd, shared->segment, &segment, fault))
+	{
+		close(fd);
+		return false;
+	}
+	if (memcmp(segment.node, shared->node, TRAIL_NODE_LENGTH) != 0)
+	{
+		close(fd);
+		return trail_segment_fault(fault, ERRCODE_WARD_TRAIL_CORRUPT, 0, shared->segment, 16,
+								   "it belongs to another server's trail");
+	}
 	trail_append_adopt(fd, shared->segment);
 	return true;
 }
@@ -183,13 +205,15 @@ trail_append_create(TrailFault *fault)
 	memset(&shared->tree, 0, sizeof(shared->tree));
 	shared->segment = 0;
 	shared->offset = length;
+	shared->torn = 0;
+	shared->switching = false;
 	shared->fresh = true;
 	return true;
 }
 
 /* Replays the last segment into the shared state.  Caller holds the lock. */
 static bool
-trail_append_replay(TrailPosition first, bool only, TrailFault *fault, bool *unfinished)
+trail_append_replay(TrailPosition first, TrailFault *fault, bool *unfinished)
 {
 	TrailSegment segment;
 	TrailScan scan;
@@ -214,7 +238,7 @@ trail_append_replay(TrailPosition first, bool only, TrailFault *fault, bool *unf
 		 * A crash between creating a segment and writing its header leaves a file
 		 * with no record in it.  Anything else is damage.
 		 */
-		*unfinished = !only && st.st_size < TRAIL_HASH_LENGTH;
+		*unfinished = (uint64) st.st_size <= trail_segment_header_length(first);
 		return false;
 	}
 	trail_segment_scan_begin(&scan, fd, first, segment.length, st.st_size);
@@ -222,12 +246,15 @@ trail_append_replay(TrailPosition first, bool only, TrailFault *fault, bool *unf
 	{
 		trail_tree_leaf(leaf, len, hash);
 		trail_tree_append(&segment.tree, hash);
-		memcpy(&last_at, leaf + 2, sizeof(last_at));
+		last_at = (int64) trail_segment_get64(leaf + 2);
 	}
+	if (state == TRAIL_FRAME_TORN && trail_segment_frame_follows(&scan, fault))
+		state = TRAIL_FRAME_BAD;
 	trail_segment_scan_end(&scan);
 	if (state == TRAIL_FRAME_BAD)
 		return false;
 	shared->torn = 0;
+	shared->switching = false;
 	if (state == TRAIL_FRAME_TORN)
 	{
 		if (!trail_append_set_aside(fd, first, scan.offset, st.st_size, fault))
@@ -250,10 +277,14 @@ static bool
 trail_append_recover(TrailFault *fault)
 {
 	TrailPosition *firsts;
+	uint8 node[TRAIL_NODE_LENGTH];
 	int count;
+	bool known;
 	bool unfinished = false;
 	bool done;
 
+	if (!trail_marker_read(node, &known, fault))
+		return false;
 	if (!trail_segment_list(&firsts, &count, fault))
 	{
 		if (fault->sqlerrcode != ERRCODE_WARD_TRAIL_ABSENT)
@@ -261,15 +292,35 @@ trail_append_recover(TrailFault *fault)
 		count = 0;
 		firsts = NULL;
 	}
-	if (count == 0)
-		done = trail_append_create(fault);
-	else
+	if (count > 0)
 	{
-		done = trail_append_replay(firsts[count - 1], count == 1, fault, &unfinished);
-		if (!done && unfinished)
-			done = trail_append_replay(firsts[count - 2], true, fault, &unfinished);
+		TrailPosition last = firsts[count - 1];
+
+		done = trail_append_replay(last, fault, &unfinished);
+		if (!done && unfinished && count > 1)
+		{
+			done = trail_append_replay(firsts[count - 2], fault, &unfinished);
+			/* The last one was begun when the one before it was full. */
+			shared->switching = done;
+			if (done && shared->tree.size != last)
+				done = trail_segment_fault(fault, ERRCODE_WARD_TRAIL_CORRUPT, 0, firsts[count - 2],
+										   shared->offset, "records are missing at its end");
+		}
+		else if (!done && unfinished && !known && last == 0)
+			/* The very first was never finished: there is no evidence to lose. */
+			done = trail_append_create(fault);
 	}
+	else if (known)
+		done = trail_segment_fault(fault, ERRCODE_WARD_TRAIL_ABSENT, ENOENT, TRAIL_POSITION_INVALID,
+								   0, "no segment of this server's trail is there");
+	else
+		done = trail_append_create(fault);
 	free(firsts);
+	if (done && known && memcmp(node, shared->node, TRAIL_NODE_LENGTH) != 0)
+		done = trail_segment_fault(fault, ERRCODE_WARD_TRAIL_CORRUPT, 0, shared->segment, 16,
+								   "it belongs to another server's trail");
+	if (done && !known)
+		done = trail_marker_write(shared->node, fault);
 	if (!done)
 		return false;
 	pg_atomic_write_u64(&shared->end, shared->tree.size);
@@ -279,25 +330,39 @@ trail_append_recover(TrailFault *fault)
 	return true;
 }
 
-/* Makes sure that the state is there; raises WD3xx. */
-static void
+/* Brings the state up unless it is; describes the fault. */
+static bool
+trail_append_ready(TrailFault *fault)
+{
+	bool ready;
+
+	core_preload_require();
+	if (likely(shared->ready))
+		return true;
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	ready = shared->ready || trail_append_recover(fault);
+	LWLockRelease(shared->lock);
+	return ready;
+}
+
+/* See trail_int.h.  Raises WD3xx. */
+void
 trail_append_ensure(void)
 {
 	TrailFault fault;
-	bool ready;
-	bool announce = false;
+	bool announce;
 
-	core_preload_require();
-	if (likely(shared->ready && shared->announced))
+	if (!trail_append_ready(&fault))
+		trail_segment_raise(&fault);
+	if (likely(shared->announced))
 		return;
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	ready = shared->ready || trail_append_recover(&fault);
-	if (ready && !shared->announced)
-		announce = shared->announced = true;
+	announce = !shared->announced;
+	shared->announced = true;
 	LWLockRelease(shared->lock);
-	if (!ready)
-		trail_segment_raise(&fault);
-	if (announce)
+	if (!announce)
+		return;
+	PG_TRY();
 	{
 		char torn[32];
 		TrailField fields[1];
@@ -305,10 +370,17 @@ trail_append_ensure(void)
 		snprintf(torn, sizeof(torn), UINT64_FORMAT, shared->torn);
 		fields[0].name = "unfinished_bytes";
 		fields[0].value = torn;
-		trail_record_started(shared->fresh ? "trail.created" : "trail.started", NULL, 0);
 		if (shared->torn > 0)
 			trail_record_started("trail.recovered", fields, 1);
+		trail_record_started(shared->fresh ? "trail.created" : "trail.started", NULL, 0);
 	}
+	PG_CATCH();
+	{
+		/* What recovery found must not go unsaid: the next one says it. */
+		shared->announced = false;
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
 }
 
 /* Closes the current segment and begins the next.  Caller holds the lock. */
@@ -327,12 +399,14 @@ trail_append_switch(TrailFault *fault)
 	next.first = shared->tree.size;
 	next.created = trail_append_now();
 	next.tree = shared->tree;
+	shared->switching = true;
 	fd = trail_segment_create(&next, &length, fault);
 	if (fd < 0)
 		return false;
 	trail_append_adopt(fd, next.first);
 	shared->segment = next.first;
 	shared->offset = length;
+	shared->switching = false;
 	return true;
 }
 
@@ -340,21 +414,40 @@ trail_append_switch(TrailFault *fault)
 static bool
 trail_append_check(TrailFault *fault)
 {
+	char path[MAXPGPATH];
 	struct stat st;
 
-	if (fstat(append_fd, &st) != 0)
-		return trail_segment_fault(fault, ERRCODE_WARD_TRAIL_UNREACHABLE, errno, shared->segment,
-								   shared->offset, "could not stat it");
-	if (st.st_nlink == 0)
+	/*
+	 * By name: a descriptor would go on writing to a file that was moved or deleted,
+	 * where nobody finds the evidence.
+	 */
+	trail_segment_path(path, shared->segment);
+	if (stat(path, &st) != 0)
 	{
-		/* Deleted: look by name next time, in case it is put back. */
+		int errnum = errno;
+
+		/* Look anew each time, in case it is put back. */
 		trail_append_close();
-		return trail_segment_fault(fault, ERRCODE_WARD_TRAIL_ABSENT, ENOENT, shared->segment,
-								   shared->offset, "it was removed while the server runs");
+		if (errnum == ENOENT || errnum == ENOTDIR)
+			return trail_segment_fault(fault, ERRCODE_WARD_TRAIL_ABSENT, errnum, shared->segment,
+									   shared->offset, "it was removed while the server runs");
+		return trail_segment_fault(fault, ERRCODE_WARD_TRAIL_UNREACHABLE, errnum, shared->segment,
+								   shared->offset, "could not stat it");
+	}
+	if (st.st_ino != append_fd_inode || st.st_dev != append_fd_device)
+	{
+		/* Put back as a copy: opening checks its header, and below its length. */
+		trail_append_close();
+		if (!trail_append_open(fault))
+			return false;
 	}
 	if ((uint64) st.st_size < shared->offset)
 		return trail_segment_fault(fault, ERRCODE_WARD_TRAIL_CORRUPT, 0, shared->segment,
 								   st.st_size, "it is shorter than what was written to it");
+	/* Left by a write that failed: the shorter record after it must be the last. */
+	if ((uint64) st.st_size > shared->offset && ftruncate(append_fd, shared->offset) != 0)
+		return trail_segment_fault(fault, ERRCODE_WARD_TRAIL_UNREACHABLE, errno, shared->segment,
+								   shared->offset, "could not remove an unfinished record");
 	return true;
 }
 
@@ -367,24 +460,29 @@ trail_append_write(const void *frame, Size len, const uint8 hash[TRAIL_HASH_LENG
 
 	if (!trail_append_open(fault) || !trail_append_check(fault))
 		return false;
-	if (shared->offset + len > (uint64) trail_setting_segment_size * 1024 &&
-		shared->tree.size > shared->segment && !trail_append_switch(fault))
-		return false;
+	/*
+	 * A switch that failed halfway may have left the next segment's header, which
+	 * says where this one ends: nothing may be added here before it is complete.
+	 */
+	if (shared->switching || (shared->offset + len > (uint64) trail_setting_segment_size * 1024 &&
+							  shared->tree.size > shared->segment))
+	{
+		if (!trail_append_switch(fault))
+			return false;
+	}
 	errno = ENOSPC;
 	written = pg_pwrite(append_fd, frame, len, shared->offset);
 	if (written != (ssize_t) len)
 	{
 		int errnum = errno;
 
-		/* Best effort: the next append overwrites what is left of it anyway. */
-		if (ftruncate(append_fd, shared->offset) != 0)
-			errno = 0;
+		/* Whatever of it is there now, the next append removes first. */
 		return trail_segment_fault(fault, ERRCODE_WARD_TRAIL_UNREACHABLE, errnum, shared->segment,
 								   shared->offset, "could not write a record");
 	}
 	trail_tree_append(&shared->tree, hash);
 	shared->offset += len;
-	memcpy(&shared->last_at, (const char *) frame + TRAIL_FRAME_HEADER + 2, sizeof(int64));
+	shared->last_at = (int64) trail_segment_get64((const char *) frame + TRAIL_FRAME_HEADER + 2);
 	pg_atomic_write_u64(&shared->end, shared->tree.size);
 	return true;
 }
@@ -434,7 +532,8 @@ trail_append(const void *leaf, Size len)
 	TrailPosition position = 0;
 	bool done;
 
-	trail_append_ensure();
+	if (!trail_append_ready(&fault))
+		trail_segment_raise(&fault);
 	if (len > TRAIL_LEAF_MAX)
 		elog(ERROR, "trail record of %zu bytes is too long", len);
 	if (capacity < len + TRAIL_FRAME_HEADER)
@@ -471,11 +570,9 @@ trail_append_end(void)
 	return pg_atomic_read_u64(&shared->end);
 }
 
-/* A consistent copy of the shared state. */
-void
-trail_append_state(TrailState *state)
+static void
+trail_append_copy(TrailState *state)
 {
-	trail_append_ensure();
 	LWLockAcquire(shared->lock, LW_SHARED);
 	memcpy(state->node, shared->node, TRAIL_NODE_LENGTH);
 	state->tree = shared->tree;
@@ -483,4 +580,22 @@ trail_append_state(TrailState *state)
 	state->offset = shared->offset;
 	state->last_at = shared->last_at;
 	LWLockRelease(shared->lock);
+}
+
+/* A consistent copy of the shared state.  Raises WD3xx. */
+void
+trail_append_state(TrailState *state)
+{
+	trail_append_ensure();
+	trail_append_copy(state);
+}
+
+/* See trail_int.h. */
+bool
+trail_append_peek(TrailState *state, TrailFault *fault)
+{
+	if (!trail_append_ready(fault))
+		return false;
+	trail_append_copy(state);
+	return true;
 }

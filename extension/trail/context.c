@@ -172,6 +172,8 @@ trail_context_write(Oid role, Oid session_role, const char *actor, const char *a
 	static StringInfoData leaf = {0};
 	char role_text[32];
 	char session_text[32];
+	char login_text[32];
+	Oid login = OidIsValid(session_role) ? GetAuthenticatedUserId() : InvalidOid;
 
 	if (leaf.data == NULL)
 	{
@@ -196,6 +198,10 @@ trail_context_write(Oid role, Oid session_role, const char *actor, const char *a
 	trail_record_string(&leaf, session_database);
 	trail_record_string(&leaf, actor);
 	trail_record_string(&leaf, GetBackendTypeDesc(MyBackendType));
+	/* SET SESSION AUTHORIZATION changes the session's user, never who logged in. */
+	trail_record_string(&leaf, OidIsValid(session_role)
+								   ? trail_context_role_name(login, login_text, sizeof(login_text))
+								   : "");
 	return trail_append(leaf.data, leaf.len);
 }
 
@@ -259,6 +265,8 @@ trail_context_position(Oid role)
 	trail_context_session();
 	trail_context_remember(role);
 	trail_context_remember(session_role);
+	if (OidIsValid(session_role))
+		trail_context_remember(GetAuthenticatedUserId());
 	slot = &written[written_next];
 	slot->used = false;
 	slot->position = trail_context_write(role, session_role, actor, application);

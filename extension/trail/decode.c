@@ -173,6 +173,7 @@ trail_decode_context(const TrailFrame *frame, TrailContextBody *body)
 	body->database = trail_decode_string(&cursor);
 	body->actor = trail_decode_required(&cursor);
 	body->backend_type = trail_decode_required(&cursor);
+	body->authenticated = trail_decode_required(&cursor);
 	trail_decode_finish(&cursor);
 }
 

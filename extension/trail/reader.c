@@ -20,13 +20,11 @@
 
 struct TrailReader
 {
-	TrailPosition *firsts; /* segments, by first position */
-	int segments;
-	int current; /* of firsts, or -1 */
 	int fd;
 	TrailScan scan;
 	TrailPosition next; /* position of the next record */
 	TrailPosition end;
+	MemoryContextCallback cleanup;
 };
 
 /* Where the last reader of this process stood. */
@@ -45,6 +43,13 @@ trail_reader_leave_segment(TrailReader *reader)
 	}
 }
 
+/* An error may keep a reader from being closed; its buffer is not the context's. */
+static void
+trail_reader_forget(void *arg)
+{
+	trail_segment_scan_end(&((TrailReader *) arg)->scan);
+}
+
 /* Lists the segments anew and opens the one that holds the next position. */
 static void
 trail_reader_enter_segment(TrailReader *reader)
@@ -55,12 +60,13 @@ trail_reader_enter_segment(TrailReader *reader)
 	TrailPosition first;
 	char path[MAXPGPATH];
 	struct stat st;
+	int segments;
 	int at;
 
 	trail_reader_leave_segment(reader);
-	if (!trail_segment_list(&firsts, &reader->segments, &fault))
+	if (!trail_segment_list(&firsts, &segments, &fault))
 		trail_segment_raise(&fault);
-	for (at = reader->segments - 1; at >= 0; at--)
+	for (at = segments - 1; at >= 0; at--)
 		if (firsts[at] <= reader->next)
 			break;
 	first = at >= 0 ? firsts[at] : TRAIL_POSITION_INVALID;
@@ -115,6 +121,9 @@ trail_reader_open(TrailPosition from)
 	reader->fd = -1;
 	reader->next = from;
 	reader->end = trail_append_end();
+	reader->cleanup.func = trail_reader_forget;
+	reader->cleanup.arg = reader;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, &reader->cleanup);
 	return reader;
 }
 
@@ -137,14 +146,18 @@ trail_reader_next(TrailReader *reader, TrailFrame *frame)
 	if (reader->fd < 0)
 		trail_reader_enter_segment(reader);
 	state = trail_segment_scan_next(&reader->scan, &leaf, &len, &fault);
-	if (state == TRAIL_FRAME_END || state == TRAIL_FRAME_TORN)
+	if (state != TRAIL_FRAME_WHOLE)
 	{
 		struct stat st;
 
-		/* The file may have grown since it was opened. */
-		if (fstat(reader->fd, &st) == 0 && (uint64) st.st_size > reader->scan.size)
+		/*
+		 * The file may have grown since it was opened; and what was read ahead, beyond
+		 * the end, may have been a write that failed and was made good since.
+		 */
+		if (fstat(reader->fd, &st) == 0)
 		{
 			reader->scan.size = st.st_size;
+			reader->scan.buffered = 0;
 			state = trail_segment_scan_next(&reader->scan, &leaf, &len, &fault);
 		}
 	}
@@ -170,8 +183,8 @@ trail_reader_next(TrailReader *reader, TrailFrame *frame)
 	frame->position = reader->next++;
 	frame->kind = (TrailKind) (uint8) leaf[0];
 	frame->version = (uint8) leaf[1];
-	memcpy(&at, leaf + 2, sizeof(at));
-	memcpy(&database, leaf + 10, sizeof(database));
+	at = (int64) trail_segment_get64(leaf + 2);
+	database = trail_segment_get32(leaf + 10);
 	frame->at = at - (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
 	frame->database = database;
 	frame->body = leaf + TRAIL_LEAF_HEADER;
@@ -188,6 +201,6 @@ trail_reader_close(TrailReader *reader)
 		reader_known_segment = reader->scan.first;
 		reader_known_offset = reader->scan.offset;
 	}
+	/* The reader itself goes with its memory context, which calls it back. */
 	trail_reader_leave_segment(reader);
-	pfree(reader);
 }

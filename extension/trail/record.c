@@ -175,11 +175,15 @@ trail_record_attnums(StringInfo leaf, int count, const int16 *attnums)
 TrailPosition
 trail_record_disclosure(const TrailDisclosure *disclosure)
 {
-	TrailPosition context = trail_context_position(disclosure->role);
-	MemoryContext old = trail_record_enter();
+	TrailPosition context;
+	MemoryContext old;
 	StringInfoData leaf;
 	StringInfoData set;
 	TrailPosition position;
+
+	trail_append_ensure();
+	context = trail_context_position(disclosure->role);
+	old = trail_record_enter();
 
 	/*
 	 * An ERROR from below leaves record_memory current; the error handling that
@@ -245,8 +249,10 @@ trail_record_event_body(const char *kind, const TrailField *fields, int nfields)
 TrailPosition
 trail_record_event(const char *kind, const TrailField *fields, int nfields)
 {
-	TrailPosition position = trail_record_event_body(kind, fields, nfields);
+	TrailPosition position;
 
+	trail_append_ensure();
+	position = trail_record_event_body(kind, fields, nfields);
 	if (trail_record_notify != NULL)
 		trail_record_notify();
 	return position;

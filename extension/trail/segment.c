@@ -19,7 +19,7 @@
 
 #include "common/file_perm.h"
 #include "miscadmin.h"
-#include "port/pg_bswap.h"
+#include "port/pg_bitutils.h"
 #include "port/pg_crc32c.h"
 #include "storage/fd.h"
 #include "utils/timestamp.h"
@@ -47,16 +47,27 @@ trail_segment_put64(uint8 *at, uint64 value)
 		at[i] = (uint8) (value >> (8 * i));
 }
 
-static uint32
-trail_segment_get32(const uint8 *at)
+uint32
+trail_segment_get32(const void *from)
 {
+	const uint8 *at = from;
+
 	return at[0] | (uint32) at[1] << 8 | (uint32) at[2] << 16 | (uint32) at[3] << 24;
 }
 
-static uint64
-trail_segment_get64(const uint8 *at)
+uint64
+trail_segment_get64(const void *from)
 {
+	const uint8 *at = from;
+
 	return trail_segment_get32(at) | (uint64) trail_segment_get32(at + 4) << 32;
+}
+
+/* Bytes of the header of a segment that starts at this position. */
+uint64
+trail_segment_header_length(TrailPosition first)
+{
+	return SEGMENT_FIXED + (uint64) pg_popcount64(first) * TRAIL_HASH_LENGTH + 4;
 }
 
 static uint32
@@ -217,8 +228,11 @@ trail_segment_make_directory(TrailFault *fault)
 		strlcpy(parent, trail_setting_directory, MAXPGPATH);
 		get_parent_directory(parent);
 		/* A lost directory entry would lose the trail with it. */
-		fsync_fname_ext(parent[0] != '\0' ? parent : ".", true, true, LOG);
-		return true;
+		if (fsync_fname_ext(parent[0] != '\0' ? parent : ".", true, true, LOG) == 0)
+			return true;
+		return trail_segment_fault(fault, ERRCODE_WARD_TRAIL_UNREACHABLE, errno,
+								   TRAIL_POSITION_INVALID, 0,
+								   "could not make its creation durable");
 	}
 	return trail_segment_errno(fault, TRAIL_POSITION_INVALID, "could not create it");
 }
@@ -485,6 +499,44 @@ trail_segment_scan_next(TrailScan *scan, const char **leaf, Size *len, TrailFaul
 	*len = length;
 	scan->offset += TRAIL_FRAME_HEADER + length;
 	return TRAIL_FRAME_WHOLE;
+}
+
+/*
+ * Is there a whole record behind the one that looks torn?  A crash leaves nothing
+ * behind what it tore, so then it is damage in the middle (a flipped bit in a
+ * length looks torn too), and cutting there would lose evidence.  True, with the
+ * fault filled in, also where that can't be found out.
+ */
+bool
+trail_segment_frame_follows(TrailScan *scan, TrailFault *fault)
+{
+	uint64 left = scan->size - scan->offset;
+	const uint8 *bytes;
+	bool found = false;
+
+	if (left <= TRAIL_FRAME_HEADER + TRAIL_LEAF_HEADER)
+		return false;
+	if (!trail_segment_fill(scan, left, fault))
+		return true;
+	bytes = (uint8 *) scan->buffer + (scan->offset - scan->buffered_at);
+	for (uint64 at = 1; !found && at + TRAIL_FRAME_HEADER + TRAIL_LEAF_HEADER <= left; at++)
+	{
+		const uint8 *head = bytes + at;
+		uint32 length = trail_segment_get32(head);
+
+		/* What a leaf starts with, before the price of a checksum. */
+		if (length < TRAIL_LEAF_HEADER || length > left - at - TRAIL_FRAME_HEADER ||
+			head[TRAIL_FRAME_HEADER] < TRAIL_KIND_CONTEXT ||
+			head[TRAIL_FRAME_HEADER] > TRAIL_KIND_EVENT ||
+			head[TRAIL_FRAME_HEADER + 1] != TRAIL_RECORD_VERSION)
+			continue;
+		found = trail_segment_crc(head, 4, head + TRAIL_FRAME_HEADER, length) ==
+				trail_segment_get32(head + 4);
+	}
+	if (found)
+		trail_segment_fault(fault, ERRCODE_WARD_TRAIL_CORRUPT, 0, scan->first, scan->offset,
+							"a record is damaged, with whole ones behind it");
+	return found;
 }
 
 /* Frames a leaf: length and CRC-32C before it. */

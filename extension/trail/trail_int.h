@@ -91,6 +91,9 @@ extern bool trail_segment_sync(int fd, TrailPosition first, TrailFault *fault);
 extern bool trail_segment_fault(TrailFault *fault, int sqlerrcode, int errnum, TrailPosition first,
 								uint64 offset, const char *what);
 extern void trail_segment_raise(const TrailFault *fault) pg_attribute_noreturn();
+extern uint32 trail_segment_get32(const void *at);
+extern uint64 trail_segment_get64(const void *at);
+extern uint64 trail_segment_header_length(TrailPosition first);
 
 /* What stands at an offset of a segment. */
 typedef enum TrailFrameState
@@ -119,11 +122,23 @@ extern void trail_segment_scan_begin(TrailScan *scan, int fd, TrailPosition firs
 extern TrailFrameState trail_segment_scan_next(TrailScan *scan, const char **leaf, Size *len,
 											   TrailFault *fault);
 extern void trail_segment_scan_end(TrailScan *scan);
+extern bool trail_segment_frame_follows(TrailScan *scan, TrailFault *fault);
+
+/* ---- marker.c: which trail is this server's ---- */
+
+extern bool trail_marker_read(uint8 node[TRAIL_NODE_LENGTH], bool *known, TrailFault *fault);
+extern bool trail_marker_write(const uint8 node[TRAIL_NODE_LENGTH], TrailFault *fault);
 
 /* ---- append.c: shared state, recovery, appending ---- */
 
 extern Size trail_append_shmem_size(void);
 extern void trail_append_shmem_init(void);
+
+/*
+ * Recovers where needed, and records once how the trail came up.  Whoever builds a
+ * record calls it first: the records that it writes go through the same buffers.
+ */
+extern void trail_append_ensure(void);
 extern TrailPosition trail_append(const void *leaf, Size len);
 
 /* A consistent copy of the shared state, recovering first where needed. */
@@ -137,6 +152,8 @@ typedef struct TrailState
 } TrailState;
 
 extern void trail_append_state(TrailState *state);
+/* The same, but describes the fault where the trail can't be brought up. */
+extern bool trail_append_peek(TrailState *state, TrailFault *fault);
 
 /* ---- record.c ---- */
 
@@ -190,6 +207,7 @@ typedef struct TrailContextBody
 	char *database;
 	char *actor;
 	char *backend_type;
+	char *authenticated; /* role that logged in; session_user can be changed */
 } TrailContextBody;
 
 typedef struct TrailRelationBody

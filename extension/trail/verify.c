@@ -79,19 +79,19 @@ ward_trail_state(PG_FUNCTION_ARGS)
 }
 
 /*
- * Reads one segment into the tree, to its end or to the trail's end as of the
- * start.  Returns NULL, or says what is wrong; fault->offset tells where.
+ * Reads one segment into the tree, to its end or until the tree has so many
+ * records.  Returns NULL, or says what is wrong; fault->offset tells where.
  */
 static const char *
-trail_verify_segment(TrailPosition first, TrailTree *tree, const TrailState *state,
-					 uint8 node[TRAIL_NODE_LENGTH], TrailFault *fault)
+trail_verify_segment(TrailPosition first, TrailTree *tree, TrailPosition until,
+					 uint8 node[TRAIL_NODE_LENGTH], bool *node_known, TrailFault *fault)
 {
 	TrailSegment segment;
 	TrailScan scan;
-	TrailFrameState frame = TRAIL_FRAME_END;
+	volatile TrailFrameState frame = TRAIL_FRAME_END;
 	char path[MAXPGPATH];
 	struct stat st;
-	const char *problem = NULL;
+	const char *volatile problem = NULL;
 	const char *leaf;
 	Size len;
 	uint8 hash[TRAIL_HASH_LENGTH];
@@ -116,23 +116,36 @@ trail_verify_segment(TrailPosition first, TrailTree *tree, const TrailState *sta
 									 : "this segment overlaps the one before it";
 	else if (first > 0 && memcmp(expected, found, TRAIL_HASH_LENGTH) != 0)
 		problem = "the records before this segment are not those it was begun after";
-	else if (memcmp(segment.node, state->node, TRAIL_NODE_LENGTH) != 0)
+	else if (*node_known && memcmp(segment.node, node, TRAIL_NODE_LENGTH) != 0)
 		problem = "this segment belongs to another node's trail";
-	memcpy(node, segment.node, TRAIL_NODE_LENGTH);
+	if (!*node_known)
+		memcpy(node, segment.node, TRAIL_NODE_LENGTH);
+	*node_known = true;
 	trail_segment_scan_begin(&scan, fd, first, segment.length, st.st_size);
-	while (problem == NULL && tree->size < state->tree.size &&
-		   (frame = trail_segment_scan_next(&scan, &leaf, &len, fault)) == TRAIL_FRAME_WHOLE)
+	PG_TRY();
 	{
-		trail_tree_leaf(leaf, len, hash);
-		trail_tree_append(tree, hash);
-		if (tree->size % 65536 == 0)
-			CHECK_FOR_INTERRUPTS();
+		while (problem == NULL && tree->size < until &&
+			   (frame = trail_segment_scan_next(&scan, &leaf, &len, fault)) == TRAIL_FRAME_WHOLE)
+		{
+			trail_tree_leaf(leaf, len, hash);
+			trail_tree_append(tree, hash);
+			if (tree->size % 65536 == 0)
+				CHECK_FOR_INTERRUPTS();
+		}
+		if (problem == NULL)
+			fault->offset = scan.offset;
+		if (problem == NULL && frame == TRAIL_FRAME_TORN)
+			problem =
+				trail_segment_frame_follows(&scan, fault) ? fault->what : "a record is cut short";
+		else if (problem == NULL && frame == TRAIL_FRAME_BAD)
+			problem = fault->what;
 	}
-	if (problem == NULL)
-		fault->offset = scan.offset;
-	if (problem == NULL && frame == TRAIL_FRAME_BAD)
-		problem = fault->what;
-	trail_segment_scan_end(&scan);
+	PG_FINALLY();
+	{
+		/* malloc'd: a cancelled verification must not leak it. */
+		trail_segment_scan_end(&scan);
+	}
+	PG_END_TRY();
 	CloseTransientFile(fd);
 	return problem;
 }
@@ -147,20 +160,32 @@ ward_verify_trail(PG_FUNCTION_ARGS)
 	TrailState state;
 	TrailTree tree;
 	TrailFault fault;
+	TrailFault brought;
 	TrailPosition *firsts;
 	TrailPosition *listed;
 	uint8 node[TRAIL_NODE_LENGTH];
 	uint8 root[TRAIL_HASH_LENGTH];
 	uint8 kept[TRAIL_HASH_LENGTH];
 	const char *problem = NULL;
+	bool up;
+	bool node_known;
 	char where[MAXPGPATH + 64] = "";
 	int count;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	trail_append_state(&state);
 	memset(&tree, 0, sizeof(tree));
 	memset(&fault, 0, sizeof(fault));
+	/*
+	 * Where the server can't bring its trail up, the files are all there is: they say
+	 * how far the evidence is whole.
+	 */
+	up = trail_append_peek(&state, &brought);
+	if (up)
+		memcpy(node, state.node, TRAIL_NODE_LENGTH);
+	else
+		state.tree.size = PG_UINT64_MAX;
+	node_known = up;
 	if (!trail_segment_list(&listed, &count, &fault))
 		trail_segment_raise(&fault);
 	/* Interrupts may end us below: memory that goes with the context. */
@@ -169,7 +194,8 @@ ward_verify_trail(PG_FUNCTION_ARGS)
 	free(listed);
 	for (int i = 0; i < count && problem == NULL && tree.size < state.tree.size; i++)
 	{
-		problem = trail_verify_segment(firsts[i], &tree, &state, node, &fault);
+		problem =
+			trail_verify_segment(firsts[i], &tree, state.tree.size, node, &node_known, &fault);
 		if (problem != NULL)
 		{
 			char path[MAXPGPATH];
@@ -180,11 +206,22 @@ ward_verify_trail(PG_FUNCTION_ARGS)
 		}
 	}
 	trail_tree_root(&tree, root);
-	trail_tree_root(&state.tree, kept);
-	if (problem == NULL && tree.size < state.tree.size)
-		problem = "records are missing at the trail's end";
-	if (problem == NULL && memcmp(root, kept, TRAIL_HASH_LENGTH) != 0)
-		problem = "a record is not the one that was written";
+	if (!up)
+	{
+		if (problem == NULL)
+		{
+			problem = brought.what;
+			snprintf(where, sizeof(where), "%s", brought.path);
+		}
+	}
+	else
+	{
+		trail_tree_root(&state.tree, kept);
+		if (problem == NULL && tree.size < state.tree.size)
+			problem = "records are missing at the trail's end";
+		if (problem == NULL && memcmp(root, kept, TRAIL_HASH_LENGTH) != 0)
+			problem = "a record is not the one that was written";
+	}
 	values[0] = BoolGetDatum(problem == NULL);
 	values[1] = Int64GetDatum((int64) tree.size);
 	values[2] = PointerGetDatum(trail_verify_hex(root, TRAIL_HASH_LENGTH));
