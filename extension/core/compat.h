@@ -47,12 +47,23 @@ core_compat_inserted_columns(const PlannedStmt *stmt, RangeTblEntry *rte)
 static inline Bitmapset *
 core_compat_updated_columns(const PlannedStmt *stmt, RangeTblEntry *rte)
 {
-	return rte->perminfoindex == 0 ? NULL : getRTEPermissionInfo(stmt->permInfos, rte)->updatedCols;
+	return rte->perminfoindex == 0 ? NULL
+								   : getRTEPermissionInfo(stmt->permInfos, rte)->updatedCols;
 }
 #else
 #define core_compat_selected_columns(stmt, rte) ((rte)->selectedCols)
 #define core_compat_inserted_columns(stmt, rte) ((rte)->insertedCols)
 #define core_compat_updated_columns(stmt, rte) ((rte)->updatedCols)
+#endif
+
+/*
+ * Does a membership pass the role's privileges on?  Since 16 each membership says so;
+ * before, the member does for all of its memberships.
+ */
+#if PG_VERSION_NUM >= 160000
+#define core_compat_membership_inherits(membership, member_inherits) ((membership)->inherit_option)
+#else
+#define core_compat_membership_inherits(membership, member_inherits) (member_inherits)
 #endif
 
 #endif /* WARD_CORE_COMPAT_H */

@@ -2,27 +2,68 @@
  * hooks.c
  *		Every hook of the seal layer; dispatch only.
  */
-#include "seal/seal.h"
+#include "seal/sealed_int.h"
 
-bool
-seal_type_is_sealed(Oid type)
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "optimizer/planner.h"
+
+static shmem_request_hook_type prev_shmem_request_hook = NULL;
+static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
+static planner_hook_type prev_planner_hook = NULL;
+static emit_log_hook_type prev_emit_log_hook = NULL;
+
+static PlannedStmt *
+seal_planner(Query *parse, const char *query_string, int cursorOptions, ParamListInfo boundParams)
 {
-	return false;
+	parse = seal_rewrite_query(parse);
+	if (prev_planner_hook)
+		return prev_planner_hook(parse, query_string, cursorOptions, boundParams);
+	return standard_planner(parse, query_string, cursorOptions, boundParams);
 }
 
-char *
-seal_key_name(SealKeyId key)
+static void
+seal_emit_log(ErrorData *edata)
 {
-	return NULL;
+	seal_redact_error(edata);
+	if (prev_emit_log_hook)
+		prev_emit_log_hook(edata);
 }
 
-uint64
-seal_opens(SealKeyId key)
+static void
+seal_shmem_request(void)
 {
-	return 0;
+	if (prev_shmem_request_hook)
+		prev_shmem_request_hook();
+	seal_keyring_shmem_request();
 }
 
+static void
+seal_shmem_startup(void)
+{
+	if (prev_shmem_startup_hook)
+		prev_shmem_startup_hook();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	seal_keyring_shmem_init();
+	LWLockRelease(AddinShmemInitLock);
+}
+
+/* See seal.h. */
 void
 seal_init(void)
 {
+	seal_setting_init();
+	seal_key_init();
+	seal_right_init();
+	seal_sealed_type_init();
+	prev_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = seal_shmem_request;
+	prev_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = seal_shmem_startup;
+	prev_planner_hook = planner_hook;
+	planner_hook = seal_planner;
+	prev_emit_log_hook = emit_log_hook;
+	emit_log_hook = seal_emit_log;
 }

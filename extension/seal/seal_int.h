@@ -114,8 +114,9 @@ extern void seal_keyring_shmem_init(void);
 /* Copies a secret to the caller, who wipes it; false where it is not there. */
 extern bool seal_keyring_get(Oid database, SealKeyId key, const uint8 wrapped[SEAL_WRAPPED_LENGTH],
 							 uint8 secret[SEAL_SECRET_LENGTH]);
+/* Offers a secret that belongs to the catalog as of a generation. */
 extern void seal_keyring_put(Oid database, SealKeyId key, const uint8 wrapped[SEAL_WRAPPED_LENGTH],
-							 const uint8 secret[SEAL_SECRET_LENGTH]);
+							 const uint8 secret[SEAL_SECRET_LENGTH], uint64 generation);
 /* Wipes one key, or with SEAL_KEY_NONE all keys, of a database. */
 extern void seal_keyring_forget(Oid database, SealKeyId key);
 
@@ -191,6 +192,12 @@ extern SealKeyId seal_key_id(const char *name);
 /* The database's default key, or SEAL_KEY_NONE where none was chosen. */
 extern SealKeyId seal_key_default(void);
 
+/*
+ * Is the key known here and not frozen?  Whether it can be unwrapped is not tried:
+ * where the KEK is missing, that is an error of its own.
+ */
+extern bool seal_key_usable(SealKeyId id);
+
 /* Does the key exist here?  And is it one whose values bear no tag? */
 extern bool seal_key_exists(SealKeyId id);
 extern SealSearch seal_key_search(SealKeyId id);
@@ -224,6 +231,17 @@ extern void seal_right_init(void);
  * Raises WD1xx, WD2xx.
  */
 extern struct varlena *seal_envelope_seal(SealKeyId key, const char *data, Size len);
+
+/*
+ * Like seal_envelope_seal(), for a literal that came without a key: under the
+ * default key, and marked.  A marked value may be re-keyed without the unseal
+ * right, because whoever has it typed it; it is never stored in a column.
+ */
+extern struct varlena *seal_envelope_seal_literal(const char *data, Size len);
+extern bool seal_envelope_is_literal(struct varlena *value);
+
+/* As seal_envelope_open(), for literals: not counted in seal_opens(). */
+extern struct varlena *seal_envelope_open_uncounted(const struct varlena *envelope);
 
 /*
  * Opens an envelope (detoasted) and returns the plaintext as a palloc'd varlena.
