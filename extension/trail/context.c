@@ -26,7 +26,9 @@
 #include "utils/backend_status.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #define CONTEXT_KEPT 16
@@ -58,6 +60,8 @@ typedef struct ContextName
 
 static ContextName names[CONTEXT_NAMES];
 static int names_count = 0;
+static bool names_watched = false;
+static bool names_stale = false;
 
 /* This session, or in a parallel worker the leader's. */
 static char session_name[40];
@@ -77,6 +81,40 @@ trail_context_role_name(Oid role, char *buffer, Size size)
 	return buffer;
 }
 
+/* Some role was changed: looked at when the catalog can be read. */
+static void
+trail_context_invalidate(Datum arg, int cache, uint32 hash)
+{
+	names_stale = true;
+}
+
+/*
+ * Reads the remembered names again.  Contexts that were written with a name which
+ * is another role's by now must not be referred to any more.
+ */
+static void
+trail_context_refresh(void)
+{
+	if (likely(!names_stale) || !IsTransactionState() || !OidIsValid(MyDatabaseId))
+		return;
+	names_stale = false;
+	for (int i = 0; i < names_count; i++)
+	{
+		char *name = GetUserNameFromId(names[i].role, true);
+
+		/* Of a dropped role the last name is the one to show. */
+		if (name == NULL)
+			continue;
+		if (strcmp(name, NameStr(names[i].name)) != 0)
+		{
+			namestrcpy(&names[i].name, name);
+			memset(written, 0, sizeof(written));
+			written_next = written_last = 0;
+		}
+		pfree(name);
+	}
+}
+
 /* Learns a role's name while the catalog can be read. */
 void
 trail_context_remember(Oid role)
@@ -85,6 +123,12 @@ trail_context_remember(Oid role)
 
 	if (!OidIsValid(role) || !IsTransactionState() || !OidIsValid(MyDatabaseId))
 		return;
+	if (!names_watched)
+	{
+		CacheRegisterSyscacheCallback(AUTHOID, trail_context_invalidate, (Datum) 0);
+		names_watched = true;
+	}
+	trail_context_refresh();
 	for (int i = 0; i < names_count; i++)
 		if (names[i].role == role)
 			return;
@@ -247,6 +291,7 @@ trail_context_position(Oid role)
 		written_next = written_last = 0;
 		written_pid = MyProcPid;
 	}
+	trail_context_refresh();
 	for (int i = 0; i < CONTEXT_KEPT; i++)
 	{
 		int at = (written_last + i) % CONTEXT_KEPT;
@@ -259,8 +304,6 @@ trail_context_position(Oid role)
 			written_last = at;
 			return slot->position;
 		}
-		if (!slot->used)
-			break;
 	}
 	trail_context_session();
 	trail_context_remember(role);
