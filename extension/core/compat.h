@@ -47,8 +47,7 @@ core_compat_inserted_columns(const PlannedStmt *stmt, RangeTblEntry *rte)
 static inline Bitmapset *
 core_compat_updated_columns(const PlannedStmt *stmt, RangeTblEntry *rte)
 {
-	return rte->perminfoindex == 0 ? NULL
-								   : getRTEPermissionInfo(stmt->permInfos, rte)->updatedCols;
+	return rte->perminfoindex == 0 ? NULL : getRTEPermissionInfo(stmt->permInfos, rte)->updatedCols;
 }
 #else
 #define core_compat_selected_columns(stmt, rte) ((rte)->selectedCols)

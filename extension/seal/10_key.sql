@@ -108,7 +108,7 @@ GRANT EXECUTE ON FUNCTION ward.create_key(text, text, boolean) TO ward_officer;
 COMMENT ON FUNCTION ward.create_key(text, text, boolean) IS
 	'makes a sealing key; search ''equality'' allows look-ups and shows which rows are equal, ''none'' shows nothing';
 
-CREATE FUNCTION _ward.set_frozen(key text, freeze boolean, reason text) RETURNS void
+CREATE FUNCTION _ward.set_frozen(key text, wanted boolean, reason text) RETURNS void
 	LANGUAGE plpgsql VOLATILE
 	SET search_path = pg_catalog, pg_temp
 	AS $$
@@ -116,12 +116,12 @@ BEGIN
 	IF key IS NULL OR coalesce(reason, '') = '' THEN
 		RAISE EXCEPTION 'name the key, and give a reason' USING ERRCODE = 'null_value_not_allowed';
 	END IF;
-	UPDATE _ward.key k SET frozen = freeze WHERE k.name = key;
+	UPDATE _ward.key k SET frozen = wanted WHERE k.name = set_frozen.key;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'sealing key "%" does not exist', key
 			USING ERRCODE = 'WD201', HINT = 'The view ward.keys lists the keys.';
 	END IF;
-	PERFORM _ward.record_event(CASE WHEN freeze THEN 'key.frozen' ELSE 'key.thawed' END,
+	PERFORM _ward.record_event(CASE WHEN wanted THEN 'key.frozen' ELSE 'key.thawed' END,
 	                           ARRAY['key', 'reason'], ARRAY[key, reason]);
 END
 $$;

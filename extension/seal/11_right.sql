@@ -62,7 +62,7 @@ BEGIN
 		RAISE EXCEPTION 'name the key and the role, and give a reason' USING ERRCODE = 'null_value_not_allowed';
 	END IF;
 	DELETE FROM _ward.unseal_grant g USING _ward.key k, pg_catalog.pg_roles r
-	 WHERE k.name = key AND g.key = k.id AND r.rolname = role AND g.grantee = r.oid;
+	 WHERE k.name = revoke_unseal.key AND g.key = k.id AND r.rolname = role AND g.grantee = r.oid;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'role "%" has no unseal right of its own on key "%"', role, key
 			USING ERRCODE = 'undefined_object',

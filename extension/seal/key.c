@@ -538,9 +538,10 @@ seal_key_default(void)
 void
 seal_key_cipher_failed(const char *doing)
 {
-	ereport(ERROR, (errcode(ERRCODE_WARD_CRYPTO_FAILED), errmsg("OpenSSL could not %s", doing),
-					errhint("Check the server's OpenSSL configuration: AES-256 in the modes GCM, "
-							"CBC and WRAP-PAD must be available.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_WARD_CRYPTO_FAILED), errmsg("could not %s: OpenSSL failed", doing),
+			 errhint("Check the server's OpenSSL configuration: AES-256 in the modes GCM, "
+					 "CBC and WRAP-PAD must be available.")));
 }
 
 /* ----------------------------------------------------------------

@@ -36,7 +36,7 @@ for my $db (qw(north south))
 		SELECT ward.sync();
 		SELECT string_agg(DISTINCT subject || ' ' || verdict, ',')
 		  FROM ward.breach_scope(tstzrange(now() - interval '1 hour', NULL), actors => ARRAY['north reader', 'south reader'])
-	}) =~ s/^\n//r, '1 certain', "$db answers for its own people alone");
+	}) =~ s/^\d*\n//r, '1 certain', "$db answers for its own people alone");
 	is($node->safe_psql($db, q{SELECT string_agg(name, ',') FROM ward.keys}), 'people', "$db has its own key");
 }
 
@@ -54,7 +54,7 @@ $node->safe_psql('north', q{
 like($node->safe_psql('north', q{
 	SELECT ward.sync();
 	SELECT string_agg(subject, ',') FROM ward.breach_scope(tstzrange(now() - interval '1 hour', NULL), actors => ARRAY['second life'])
-}), qr/^\n?2$/, 'it witnesses again');
+}), qr/^\d*\n?2$/, 'it witnesses again');
 is($node->safe_psql('north', q{
 	SELECT count(*) > 0 FROM ward.events WHERE kind = 'extension.dropped'}), 't',
 	'the trail remembers that the extension was dropped');
