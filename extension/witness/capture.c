@@ -300,10 +300,13 @@ witness_capture_end(void *arg)
 {
 	WitnessCapture *capture = arg;
 	MemoryContext caller = CurrentMemoryContext;
+	uint32 interrupts = InterruptHoldoffCount;
+	uint32 cancels = QueryCancelHoldoffCount;
 
 	/*
 	 * An error can't leave a memory context's callback: report it, so that a log
-	 * shows the gap.  It can only be about rows that have not left; see above.
+	 * shows the gap.  It can only be about rows that have not left; see above.  The
+	 * client has its error already, and may not get a second one.
 	 */
 	PG_TRY();
 	{
@@ -311,9 +314,22 @@ witness_capture_end(void *arg)
 	}
 	PG_CATCH();
 	{
+		ErrorData *error;
+
 		MemoryContextSwitchTo(caller);
-		EmitErrorReport();
+		error = CopyErrorData();
 		FlushErrorState();
+		/*
+		 * Raising has zeroed these, but an aborting transaction still counts on its
+		 * own: without it the session could never be interrupted again.
+		 */
+		InterruptHoldoffCount = interrupts;
+		QueryCancelHoldoffCount = cancels;
+		ereport(LOG_SERVER_ONLY,
+				(errcode(error->sqlerrcode),
+				 errmsg("could not record what a failed statement had read: %s", error->message),
+				 error->detail != NULL ? errdetail_internal("%s", error->detail) : 0));
+		FreeErrorData(error);
 	}
 	PG_END_TRY();
 	witness_tap_forget(capture);
