@@ -3,6 +3,7 @@
 searches everything on disk for plaintext."""
 import argparse
 import os
+import subprocess
 import sys
 
 import psycopg2
@@ -19,31 +20,18 @@ def scope(since, until):
     return {s for s, verdict in rows if verdict == "certain"}, {s for s, verdict in rows if verdict == "possible"}
 
 
-def needles(path):
-    with open(path, encoding="utf-8") as file:
-        return [line.rstrip("\n").encode() for line in file if line.strip()]
-
-
-def search(label, paths, wanted):
-    """Searches files for the needles; returns the number of hits."""
-    size, hits = 0, []
-    overlap = max(map(len, wanted))
-    for top in paths:
-        files = [top] if os.path.isfile(top) else [os.path.join(d, f) for d, _, fs in os.walk(top) for f in fs]
-        for path in files:
-            try:
-                with open(path, "rb") as file:
-                    rest = b""
-                    while block := file.read(1 << 24):
-                        size += len(block)
-                        block = rest + block
-                        hits += [(path, n.decode()) for n in wanted if n in block]
-                        rest = block[-overlap:]
-            except FileNotFoundError:
-                continue  # a file that the server has just removed
-    print(f"  {label:34} {size / 1e6:9,.1f} MB searched for {len(wanted)} names and numbers: {len(hits)} found")
-    for path, needle in hits[:5]:
-        print(f"    {needle} in {path}")
+def search(label, path, needles_file):
+    """Searches files for the needles; returns the number of hits. grep looks for all of
+    them at once, which is what makes half a gigabyte a matter of seconds."""
+    with open(needles_file, encoding="utf-8") as file:
+        count = sum(1 for line in file if line.strip())
+    size = int(subprocess.run(["du", "-sb", path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout.split()[0])
+    found = subprocess.run(["grep", "-r", "-a", "-o", "-F", "-f", needles_file, path], env={"LC_ALL": "C", "PATH": os.environ["PATH"]},
+                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+    hits = found.stdout.decode(errors="replace").splitlines()
+    print(f"  {label:34} {size / 1e6:9,.1f} MB searched for {count} names and numbers: {len(hits)} found")
+    for hit in hits[:5]:
+        print(f"    {hit}")
     return len(hits)
 
 
@@ -78,10 +66,13 @@ def main():
     if len(certain) + len(possible) < arguments.people:
         print("  FAILED: a count over everybody should make everybody possible")
         failed = True
-    wanted = needles(arguments.needles)
-    found = search("the data directory, WAL and trail", [arguments.data], wanted)
-    found += search("the server's log", [arguments.log], wanted)
-    found += search("a dump made without the right", [arguments.dump], wanted)
+    # The search must be able to find: the needles' own file holds them all.
+    if search("its own list, to see that it finds", arguments.needles, arguments.needles) == 0:
+        print("  FAILED: the search finds nothing at all")
+        failed = True
+    found = search("the data directory, WAL and trail", arguments.data, arguments.needles)
+    found += search("the server's log", arguments.log, arguments.needles)
+    found += search("a dump made without the right", arguments.dump, arguments.needles)
     if found:
         print("  FAILED: plaintext of a sealed column was found")
         failed = True

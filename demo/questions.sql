@@ -13,7 +13,9 @@ SELECT verified, records, left(root, 16) || '…' AS root FROM ward.verify_trail
 
 \echo
 \echo How many people are affected, and how sure is that?
-SELECT * FROM ward.breach_summary(:during, :intruder) \gx
+SELECT verdict, people, people_clear AS in_clear, people_only_sealed AS only_ciphertext,
+       first_seen::timestamp(0), last_seen::timestamp(0), statements, sessions, array_to_string(reasons, ', ') AS reasons
+  FROM ward.breach_summary(:during, :intruder);
 
 CREATE TEMP TABLE affected AS
 SELECT * FROM ward.breach_scope(:during, :intruder);

@@ -13,8 +13,10 @@ SELECT ward.protect('live', 'code', 'protect.key');
 SELECT * FROM ward.sealed_columns;
 SELECT relname FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid WHERE indrelid = 'live'::regclass ORDER BY 1;
 SELECT count(*) FROM live WHERE code = 'C7' AND name = 'name 7';
+\set VERBOSITY terse
 INSERT INTO live (id, name, code) VALUES (101, 'x', 'C7');
 INSERT INTO live (id, name, code) VALUES (101, NULL, 'C101');
+\set VERBOSITY default
 
 -- Refused.
 SELECT ward.protect('live', 'name', 'protect.key');

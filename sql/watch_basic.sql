@@ -23,6 +23,7 @@ SELECT ward.unwatch('watched', 'n', 'not watched by this column');
 -- A renamed column stays watched; a dropped one is told; a dropped table is gone.
 ALTER TABLE watched RENAME COLUMN other TO renamed;
 SELECT subject FROM ward.watches ORDER BY subject;
+DROP VIEW watched_view;
 ALTER TABLE watched DROP COLUMN renamed;
 SELECT subject FROM ward.watches ORDER BY subject;
 SELECT ward.unwatch('watched', 'id', 'end of test');

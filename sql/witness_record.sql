@@ -7,7 +7,7 @@ ANALYZE subject_t, note;
 SELECT ward.watch('subject_t', 'id'), ward.watch('note', 'subject_id');
 SET client_min_messages = warning;
 
-CREATE FUNCTION seen() RETURNS TABLE (relation text, manner text, reason text, columns text, subjects bigint, some text)
+CREATE FUNCTION seen() RETURNS TABLE (relation text, manner text, reason text, columns text, subjects bigint, members text)
 LANGUAGE sql AS $$
 	SELECT split_part(relation, '.', 2), manner, reason,
 	       array_to_string(ARRAY(SELECT split_part(c, '.', 2) FROM unnest(columns_clear) c ORDER BY 1), ','), subjects,
