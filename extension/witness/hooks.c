@@ -74,7 +74,12 @@ witness_ExecutorRun(QueryDesc *queryDesc, ScanDirection direction, uint64 count,
 	}
 	PG_END_TRY();
 	queryDesc->dest = dest;
-	if (capture != NULL)
+	/*
+	 * A function's loop comes here for each few rows.  What it has read has not left
+	 * yet: it will be written when the loop ends, and in any case before the next
+	 * message to the client.
+	 */
+	if (capture != NULL && dest->mydest != DestSPI)
 		witness_capture_write(capture);
 }
 
