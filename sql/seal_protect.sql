@@ -10,7 +10,7 @@ CREATE VIEW live_view AS SELECT kind FROM live;
 
 SELECT ward.protect('live', 'name', 'protect.key');
 SELECT ward.protect('live', 'code', 'protect.key');
-SELECT * FROM ward.sealed_columns;
+SELECT * FROM ward.sealed_columns ORDER BY relation, column_name;
 SELECT relname FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid WHERE indrelid = 'live'::regclass ORDER BY 1;
 SELECT count(*) FROM live WHERE code = 'C7' AND name = 'name 7';
 \set VERBOSITY terse

@@ -36,8 +36,9 @@ main(int argc, char **argv)
 			EVP_DecryptFinal_ex(ctx, plain + len, &len) != 1)
 			return 1;
 	clock_gettime(CLOCK_MONOTONIC, &to);
-	printf("%.1f\n", ((double) (to.tv_sec - from.tv_sec) * 1e9 + (double) (to.tv_nsec - from.tv_nsec)) /
-						 (double) count);
+	printf("%.1f\n",
+		   ((double) (to.tv_sec - from.tv_sec) * 1e9 + (double) (to.tv_nsec - from.tv_nsec)) /
+			   (double) count);
 	EVP_CIPHER_CTX_free(ctx);
 	return 0;
 }
