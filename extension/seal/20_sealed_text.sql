@@ -171,3 +171,15 @@ REVOKE ALL ON FUNCTION _ward.refuse_unkeyed() FROM PUBLIC;
 CREATE EVENT TRIGGER ward_refuse_unkeyed ON ddl_command_end
 	WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE MATERIALIZED VIEW')
 	EXECUTE FUNCTION _ward.refuse_unkeyed();
+
+-- The sealed types, for the layer's other SQL: which type seals a base type, and
+-- whether a type is sealed (or an array of such).
+CREATE FUNCTION _ward.sealed_type(base regtype) RETURNS regtype
+	LANGUAGE sql STABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$ SELECT CASE WHEN base IN ('text', 'varchar') THEN 'pg_catalog.sealed_text'::regtype END $$;
+CREATE FUNCTION _ward.is_sealed(type oid) RETURNS boolean
+	LANGUAGE sql STABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$ SELECT type IN ('pg_catalog.sealed_text'::regtype, 'pg_catalog.sealed_text[]'::regtype) $$;
+REVOKE ALL ON FUNCTION _ward.sealed_type(regtype), _ward.is_sealed(oid) FROM PUBLIC;
