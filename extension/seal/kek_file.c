@@ -5,54 +5,58 @@
  * The file must not be where a copy of the cluster takes it along (the data
  * directory, also through a symbolic link) and nobody but the server's user or
  * root may own or read it.  All of that is checked on the open file, at each
- * use, so that a file changed later is refused later.
+ * use, so that a file changed later is refused later.  The token's PIN file is read
+ * by the same rules.
  *
  * Absent (WD101), unreachable (WD102), refused (WD103) and corrupt (WD104) are
  * four errors, because each asks the operator for something else.  The path is
- * shown in messages: it is no secret, but only superusers see the setting, so it
- * goes to the log (errdetail_log) and not to the client.
+ * no secret, but only superusers see the setting, so it goes to the log and not to
+ * the client.
  */
-#include "seal/seal_int.h"
+#include "seal/kek_int.h"
 
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "miscadmin.h"
 #include "storage/fd.h"
 
-/* A file in hexadecimal, a carriage return and a line feed: no valid one is longer. */
-#define KEK_FILE_MAX (2 * SEAL_SECRET_LENGTH + 2)
-
-static void
-seal_kek_file_unreachable(const char *doing)
+static char *
+seal_kek_file_where(const SealKekFile *file)
 {
-	int saved = errno;
-
-	if (saved == ENOENT || saved == ENOTDIR)
-		ereport(ERROR,
-				(errcode(ERRCODE_WARD_KEK_ABSENT),
-				 errmsg("the file of the key-encryption key does not exist"),
-				 errdetail_log("ward.kek_file is \"%s\".", seal_setting_kek_file),
-				 errhint("Put the file back where ward.kek_file says. For a new cluster make one "
-						 "with: umask 077; openssl rand -out FILE 32")));
-	errno = saved;
-	ereport(ERROR, (errcode(ERRCODE_WARD_KEK_UNREACHABLE),
-					errmsg("could not %s the file of the key-encryption key: %m", doing),
-					errdetail_log("ward.kek_file is \"%s\".", seal_setting_kek_file),
-					errhint("The server's user must be able to read the file that ward.kek_file "
-							"names.")));
+	return psprintf("%s is \"%s\".", file->setting, file->path);
 }
 
-static void
-seal_kek_file_refuse(const char *why, const char *hint)
+/* By errno.  -1, for the caller to return. */
+static int
+seal_kek_file_unreachable(const SealKekFile *file, const char *doing, SealKekFault *fault)
 {
-	ereport(ERROR, (errcode(ERRCODE_WARD_KEK_REFUSED),
-					errmsg("the file of the key-encryption key is refused"), errdetail("%s", why),
-					errdetail_log("%s ward.kek_file is \"%s\".", why, seal_setting_kek_file),
-					errhint("%s", hint)));
+	if (errno == ENOENT || errno == ENOTDIR)
+		(void) seal_kek_fault(
+			fault, ERRCODE_WARD_KEK_ABSENT, psprintf("the %s does not exist", file->what), NULL,
+			seal_kek_file_where(file),
+			psprintf("Put the file back where %s says. %s", file->setting, file->make));
+	else
+		(void) seal_kek_fault(
+			fault, ERRCODE_WARD_KEK_UNREACHABLE,
+			psprintf("could not %s the %s: %s", doing, file->what, strerror(errno)), NULL,
+			seal_kek_file_where(file),
+			psprintf("The server's user must be able to read the file that %s "
+					 "names.",
+					 file->setting));
+	return -1;
+}
+
+static int
+seal_kek_file_refuse(const SealKekFile *file, const char *why, const char *hint,
+					 SealKekFault *fault)
+{
+	(void) seal_kek_fault(fault, ERRCODE_WARD_KEK_REFUSED,
+						  psprintf("the %s is refused", file->what), why, seal_kek_file_where(file),
+						  hint);
+	return -1;
 }
 
 /* Does path lie in directory?  Both are absolute and free of links. */
@@ -64,124 +68,119 @@ seal_kek_file_inside(const char *path, const char *directory)
 	return strncmp(path, directory, len) == 0 && (path[len] == '/' || path[len] == '\0');
 }
 
-/* Parses 64 digits; false on anything else. */
-static bool
-seal_kek_file_parse_hex(const uint8 *text, uint8 kek[SEAL_SECRET_LENGTH])
+/* 0, or -1 with the fault described. */
+static int
+seal_kek_file_check(const SealKekFile *file, int fd, struct stat *status, SealKekFault *fault)
 {
-	for (int i = 0; i < 2 * SEAL_SECRET_LENGTH; i++)
+	if (fstat(fd, status) != 0)
+		return seal_kek_file_unreachable(file, "examine", fault);
+	if (!S_ISREG(status->st_mode))
+		return seal_kek_file_refuse(file, "It is not a regular file.",
+									psprintf("Point %s at a regular file.", file->setting), fault);
+	if (status->st_uid != geteuid() && status->st_uid != 0)
+		return seal_kek_file_refuse(file, "It belongs neither to the server's user nor to root.",
+									"Change its owner to the server's user (chown).", fault);
+	if ((status->st_mode & (S_IRWXG | S_IRWXO)) != 0)
+		return seal_kek_file_refuse(file, "Its group or others have permissions on it.",
+									"Take them away: chmod 600 FILE", fault);
+	return 0;
+}
+
+static int
+seal_kek_file_read_all(const SealKekFile *file, int fd, uint8 *content, int max,
+					   SealKekFault *fault)
+{
+	int len = 0;
+
+	while (len < max)
 	{
-		uint8 c = text[i];
-		uint8 digit;
+		ssize_t got = read(fd, content + len, max - len);
 
-		if (c >= '0' && c <= '9')
-			digit = c - '0';
-		else if (c >= 'a' && c <= 'f')
-			digit = c - 'a' + 10;
-		else if (c >= 'A' && c <= 'F')
-			digit = c - 'A' + 10;
-		else
-			return false;
-		kek[i / 2] = (uint8) (i % 2 == 0 ? digit << 4 : kek[i / 2] | digit);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return seal_kek_file_unreachable(file, "read", fault);
+		if (got == 0)
+			break;
+		len += (int) got;
 	}
-	return true;
+	return len;
 }
 
-/* Takes the KEK out of the file's content; false where that is none. */
-static bool
-seal_kek_file_parse(const uint8 *content, int len, uint8 kek[SEAL_SECRET_LENGTH])
-{
-	if (len == SEAL_SECRET_LENGTH)
-	{
-		memcpy(kek, content, SEAL_SECRET_LENGTH);
-		return true;
-	}
-	if (len > 2 * SEAL_SECRET_LENGTH && content[len - 1] == '\n')
-		len--;
-	if (len > 2 * SEAL_SECRET_LENGTH && content[len - 1] == '\r')
-		len--;
-	return len == 2 * SEAL_SECRET_LENGTH && seal_kek_file_parse_hex(content, kek);
-}
-
-static void
-seal_kek_file_check(int fd)
-{
-	struct stat status;
-
-	if (fstat(fd, &status) != 0)
-		seal_kek_file_unreachable("examine");
-	if (!S_ISREG(status.st_mode))
-		seal_kek_file_refuse("It is not a regular file.", "Point ward.kek_file at a regular file.");
-	if (status.st_uid != geteuid() && status.st_uid != 0)
-		seal_kek_file_refuse("It belongs neither to the server's user nor to root.",
-							 "Change its owner to the server's user (chown).");
-	if ((status.st_mode & (S_IRWXG | S_IRWXO)) != 0)
-		seal_kek_file_refuse("Its group or others have permissions on it.",
-							 "Take them away: chmod 600 FILE");
-}
-
-static void
-seal_kek_file_load(uint8 kek[SEAL_SECRET_LENGTH])
+/* See kek_int.h. */
+int
+seal_kek_file_read(const SealKekFile *file, uint8 *content, int max, struct stat *status,
+				   SealKekFault *fault)
 {
 	char path[PATH_MAX];
 	char data[PATH_MAX];
-	uint8 content[KEK_FILE_MAX + 1];
 	int fd;
-	int len = 0;
-	int got;
-	int failed = 0;
-	bool good;
+	int len;
 
-	if (seal_setting_kek_file == NULL || seal_setting_kek_file[0] == '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_WARD_KEK_ABSENT), errmsg("no key-encryption key is configured"),
-				 errdetail("ward.kek_file is empty."),
-				 errhint("Make a key outside the data directory, as the server's user: umask 077; "
-						 "openssl rand -out FILE 32. Then set ward.kek_file and reload.")));
-	if (!is_absolute_path(seal_setting_kek_file))
-		seal_kek_file_refuse("ward.kek_file is a relative path, and so below the data directory.",
-							 "Set ward.kek_file to an absolute path outside the data directory.");
-	if (realpath(seal_setting_kek_file, path) == NULL)
-		seal_kek_file_unreachable("find");
+	if (!is_absolute_path(file->path))
+		return seal_kek_file_refuse(
+			file,
+			psprintf("%s is a relative path, and so below the data directory.", file->setting),
+			psprintf("Set %s to an absolute path outside the data directory.", file->setting),
+			fault);
+	if (realpath(file->path, path) == NULL)
+		return seal_kek_file_unreachable(file, "find", fault);
 	if (realpath(DataDir, data) == NULL)
 		ereport(ERROR,
 				(errcode_for_file_access(), errmsg("could not resolve \"%s\": %m", DataDir)));
 	if (seal_kek_file_inside(path, data))
-		seal_kek_file_refuse("It lies in the data directory, so each backup would hold the key "
-							 "beside what it protects.",
-							 "Move it elsewhere and set ward.kek_file to its new path.");
+		return seal_kek_file_refuse(
+			file,
+			"It lies in the data directory, so each backup would hold the key beside what it "
+			"protects.",
+			psprintf("Move it elsewhere and set %s to its new path.", file->setting), fault);
 
 	/* Without O_NONBLOCK a named pipe would hang the backend before it is refused. */
 	fd = OpenTransientFile(path, O_RDONLY | O_NONBLOCK | PG_BINARY);
 	if (fd < 0)
-		seal_kek_file_unreachable("open");
-	seal_kek_file_check(fd);
-	while (len < (int) sizeof(content))
-	{
-		got = (int) read(fd, content + len, sizeof(content) - len);
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			failed = errno;
-		if (got <= 0)
-			break;
-		len += got;
-	}
-	good = failed == 0 && seal_kek_file_parse(content, len, kek);
-	core_secret_wipe(content, sizeof(content));
+		return seal_kek_file_unreachable(file, "open", fault);
+	len = seal_kek_file_check(file, fd, status, fault);
+	if (len == 0)
+		len = seal_kek_file_read_all(file, fd, content, max, fault);
 	(void) CloseTransientFile(fd);
-	if (failed != 0)
-	{
-		errno = failed;
-		seal_kek_file_unreachable("read");
-	}
-	if (!good)
-		ereport(ERROR,
-				(errcode(ERRCODE_WARD_KEK_CORRUPT),
-				 errmsg("the file of the key-encryption key does not hold one"),
-				 errdetail("It must have exactly 32 bytes, or 64 hexadecimal digits."),
-				 errdetail_log("ward.kek_file is \"%s\".", seal_setting_kek_file),
-				 errhint("Restore the file. For a new cluster make one with: umask 077; openssl "
-						 "rand -out FILE 32")));
+	return len;
 }
 
-const SealKekProvider seal_kek_file = {"file", seal_kek_file_load};
+static bool
+seal_kek_file_load(const SealKekSource *source, uint8 kek[SEAL_SECRET_LENGTH], SealKekFault *fault)
+{
+	uint8 content[SEAL_KEK_TEXT_MAX + 1];
+	struct stat status;
+	SealKekFile file;
+	int len;
+	bool good;
+
+	file.what = "file of the key-encryption key";
+	file.setting = seal_kek_setting(source, "file");
+	file.path = source->file;
+	file.make = "For a new cluster make one with: umask 077; openssl rand -out FILE 32";
+	if (source->file[0] == '\0')
+		return seal_kek_fault(
+			fault, ERRCODE_WARD_KEK_ABSENT, "no key-encryption key is configured",
+			psprintf("%s is empty.", file.setting), NULL,
+			psprintf("Make a key outside the data directory, as the server's user: umask 077; "
+					 "openssl rand -out FILE 32. Then set %s and reload.",
+					 file.setting));
+	len = seal_kek_file_read(&file, content, (int) sizeof(content), &status, fault);
+	good = len >= 0 && seal_kek_software_parse(content, len, kek);
+	core_secret_wipe(content, sizeof(content));
+	if (len < 0 || good)
+		return good;
+	return seal_kek_fault(fault, ERRCODE_WARD_KEK_CORRUPT,
+						  "the file of the key-encryption key does not hold one",
+						  "It must have exactly 32 bytes, or 64 hexadecimal digits.",
+						  seal_kek_file_where(&file), psprintf("Restore the file. %s", file.make));
+}
+
+const SealKekProvider seal_kek_file = {"file",
+									   seal_kek_file_load,
+									   seal_kek_software_begin,
+									   seal_kek_software_fingerprint,
+									   seal_kek_software_wrap,
+									   seal_kek_software_unwrap,
+									   seal_kek_software_end};

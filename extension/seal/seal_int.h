@@ -73,21 +73,9 @@ extern void seal_cipher_free(SealCipher *cipher);
 
 /* ---- setting.c: GUCs ---- */
 
-extern int seal_setting_kek_provider;
-extern char *seal_setting_kek_file;
-
 extern void seal_setting_init(void);
 
-/* ---- kek.c, kek_file.c: where the key-encryption key comes from ---- */
-
-typedef struct SealKekProvider
-{
-	const char *name;
-	/* Fills kek or raises WD101 to WD104; what it read elsewhere it has wiped. */
-	void (*load)(uint8 kek[SEAL_SECRET_LENGTH]);
-} SealKekProvider;
-
-extern const SealKekProvider seal_kek_file;
+/* ---- kek.c: the key-encryption key; its files share kek_int.h ---- */
 
 /* Fingerprint of the KEK in use. */
 extern void seal_kek_fingerprint(uint8 fingerprint[SEAL_FINGERPRINT_LENGTH]);
@@ -98,8 +86,9 @@ extern void seal_kek_wrap(const uint8 secret[SEAL_SECRET_LENGTH],
 						  uint8 fingerprint[SEAL_FINGERPRINT_LENGTH]);
 
 /*
- * Unwraps into secret.  False, with secret wiped, where the KEK is right but the
- * wrapped bytes are damaged; raises WD104 where another KEK wrapped it.
+ * Unwraps into secret, by the KEK in use or, while it is being changed, the previous
+ * one.  False, with secret wiped, where the KEK is right but the wrapped bytes are
+ * damaged; raises WD101 to WD104 where no KEK that can be had wrapped it.
  */
 extern bool seal_kek_unwrap(const uint8 wrapped[SEAL_WRAPPED_LENGTH],
 							const uint8 fingerprint[SEAL_FINGERPRINT_LENGTH],
