@@ -29,6 +29,7 @@
 #include "storage/fd.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
+#include "storage/s_lock.h"
 #include "storage/shmem.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -41,11 +42,16 @@ typedef struct TrailShared
 	bool announced; /* trail.started has been written, or is being by one of us */
 	bool fresh;		/* the trail was created by this recovery */
 	bool switching; /* the next segment was begun, but not completed */
+	bool leftovers; /* a write failed: its bytes may stand behind the end */
 	uint64 torn;	/* bytes that recovery moved aside */
 	uint8 node[TRAIL_NODE_LENGTH];
 	TrailTree tree;
 	TrailPosition segment; /* the segment that is written */
 	uint64 offset;		   /* where its next frame goes */
+	uint64 last_frame;	   /* where its last one stands; 0: it has none */
+	uint8 last_head[TRAIL_FRAME_HEADER];
+	uint64 seen_frame; /* the last one when a process last looked at the file */
+	uint8 seen_head[TRAIL_FRAME_HEADER];
 	int64 last_at;
 	pg_atomic_uint64 end;	 /* = tree.size, for readers without the lock */
 	pg_atomic_uint64 synced; /* positions below are on disk */
@@ -53,11 +59,17 @@ typedef struct TrailShared
 
 static TrailShared *shared = NULL;
 
+/* How long a look at the file is believed, microseconds; see trail_append_check(). */
+#define APPEND_BELIEVED 250
+/* Tries before sleeping on the lock: its holder is done within two microseconds. */
+#define APPEND_SPINS 50
+
 /* This process's descriptor of the segment that it last wrote. */
 static int append_fd = -1;
 static TrailPosition append_fd_segment;
 static ino_t append_fd_inode;
 static dev_t append_fd_device;
+static int64 append_checked = 0; /* when this process last looked, by the record's time */
 
 Size
 trail_append_shmem_size(void)
@@ -108,6 +120,7 @@ trail_append_adopt(int fd, TrailPosition segment)
 
 	trail_append_close();
 	ReserveExternalFD();
+	append_checked = 0;
 	append_fd = fd;
 	append_fd_segment = segment;
 	/* Zeros, where it fails, never match: the next use opens the file again. */
@@ -205,6 +218,7 @@ trail_append_create(TrailFault *fault)
 	memset(&shared->tree, 0, sizeof(shared->tree));
 	shared->segment = 0;
 	shared->offset = length;
+	shared->last_frame = shared->seen_frame = 0;
 	shared->torn = 0;
 	shared->switching = false;
 	shared->fresh = true;
@@ -265,6 +279,8 @@ trail_append_replay(TrailPosition first, TrailFault *fault, bool *unfinished)
 	shared->tree = segment.tree;
 	shared->segment = first;
 	shared->offset = scan.offset;
+	shared->last_frame = shared->seen_frame = 0;
+	shared->leftovers = false;
 	shared->last_at = last_at;
 	shared->fresh = false;
 	return true;
@@ -406,15 +422,24 @@ trail_append_switch(TrailFault *fault)
 	trail_append_adopt(fd, next.first);
 	shared->segment = next.first;
 	shared->offset = length;
+	shared->last_frame = shared->seen_frame = 0;
 	shared->switching = false;
 	return true;
 }
 
-/* Is the open file still the trail, with all that was written?  Under the lock. */
+/*
+ * Is the open file still the trail, with all that was written?  Under the lock.
+ *
+ * Looking costs more than writing, so a look is believed for a quarter of a
+ * millisecond.  Whoever removes the file in between takes no more evidence than by
+ * removing it that much later.  One that is cut meanwhile may be lengthened again by
+ * the next write: then a frame that stood at the last look is gone at this one.
+ */
 static bool
-trail_append_check(TrailFault *fault)
+trail_append_check(int64 now, TrailFault *fault)
 {
 	char path[MAXPGPATH];
+	uint8 head[TRAIL_FRAME_HEADER];
 	struct stat st;
 
 	/*
@@ -434,6 +459,7 @@ trail_append_check(TrailFault *fault)
 		return trail_segment_fault(fault, ERRCODE_WARD_TRAIL_UNREACHABLE, errnum, shared->segment,
 								   shared->offset, "could not stat it");
 	}
+	append_checked = 0;
 	if (st.st_ino != append_fd_inode || st.st_dev != append_fd_device)
 	{
 		/* Put back as a copy: opening checks its header, and below its length. */
@@ -444,10 +470,26 @@ trail_append_check(TrailFault *fault)
 	if ((uint64) st.st_size < shared->offset)
 		return trail_segment_fault(fault, ERRCODE_WARD_TRAIL_CORRUPT, 0, shared->segment,
 								   st.st_size, "it is shorter than what was written to it");
+	if (shared->seen_frame != 0)
+	{
+		ssize_t got = pg_pread(append_fd, head, sizeof(head), shared->seen_frame);
+
+		if (got < 0)
+			return trail_segment_fault(fault, ERRCODE_WARD_TRAIL_UNREACHABLE, errno,
+									   shared->segment, shared->seen_frame, "could not read it");
+		if (got != sizeof(head) || memcmp(head, shared->seen_head, sizeof(head)) != 0)
+			return trail_segment_fault(fault, ERRCODE_WARD_TRAIL_CORRUPT, 0, shared->segment,
+									   shared->seen_frame,
+									   "what was written to it is no longer there");
+	}
 	/* Left by a write that failed: the shorter record after it must be the last. */
 	if ((uint64) st.st_size > shared->offset && ftruncate(append_fd, shared->offset) != 0)
 		return trail_segment_fault(fault, ERRCODE_WARD_TRAIL_UNREACHABLE, errno, shared->segment,
 								   shared->offset, "could not remove an unfinished record");
+	shared->leftovers = false;
+	shared->seen_frame = shared->last_frame;
+	memcpy(shared->seen_head, shared->last_head, sizeof(shared->seen_head));
+	append_checked = now;
 	return true;
 }
 
@@ -456,16 +498,25 @@ static bool
 trail_append_write(const void *frame, Size len, const uint8 hash[TRAIL_HASH_LENGTH],
 				   TrailFault *fault)
 {
+	int64 now = (int64) trail_segment_get64((const char *) frame + TRAIL_FRAME_HEADER + 2);
 	ssize_t written;
+	bool full;
 
-	if (!trail_append_open(fault) || !trail_append_check(fault))
+	if (!trail_append_open(fault))
 		return false;
 	/*
 	 * A switch that failed halfway may have left the next segment's header, which
 	 * says where this one ends: nothing may be added here before it is complete.
 	 */
-	if (shared->switching || (shared->offset + len > (uint64) trail_setting_segment_size * 1024 &&
-							  shared->tree.size > shared->segment))
+	full =
+		shared->switching || (shared->offset + len > (uint64) trail_setting_segment_size * 1024 &&
+							  shared->tree.size > shared->segment);
+	/* A clock that was set back must not stretch what is believed. */
+	if ((full || shared->leftovers || now < append_checked ||
+		 now - append_checked > APPEND_BELIEVED) &&
+		!trail_append_check(now, fault))
+		return false;
+	if (full)
 	{
 		if (!trail_append_switch(fault))
 			return false;
@@ -477,12 +528,15 @@ trail_append_write(const void *frame, Size len, const uint8 hash[TRAIL_HASH_LENG
 		int errnum = errno;
 
 		/* Whatever of it is there now, the next append removes first. */
+		shared->leftovers = true;
 		return trail_segment_fault(fault, ERRCODE_WARD_TRAIL_UNREACHABLE, errnum, shared->segment,
 								   shared->offset, "could not write a record");
 	}
 	trail_tree_append(&shared->tree, hash);
+	shared->last_frame = shared->offset;
+	memcpy(shared->last_head, frame, sizeof(shared->last_head));
 	shared->offset += len;
-	shared->last_at = (int64) trail_segment_get64((const char *) frame + TRAIL_FRAME_HEADER + 2);
+	shared->last_at = now;
 	pg_atomic_write_u64(&shared->end, shared->tree.size);
 	return true;
 }
@@ -515,6 +569,20 @@ trail_append_flush(TrailPosition position)
 	LWLockRelease(shared->sync_lock);
 	if (!done)
 		trail_segment_raise(&fault);
+}
+
+/* Takes the lock; sleeping on it would cost many times what its holder does. */
+static void
+trail_append_lock(void)
+{
+	for (int i = 0; i < APPEND_SPINS; i++)
+	{
+		if (LWLockConditionalAcquire(shared->lock, LW_EXCLUSIVE))
+			return;
+		for (int j = 0; j < 8; j++)
+			SPIN_DELAY();
+	}
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 }
 
 /*
@@ -551,7 +619,7 @@ trail_append(const void *leaf, Size len)
 	trail_segment_frame((uint8 *) frame, leaf, len);
 	trail_tree_leaf(leaf, len, hash);
 
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	trail_append_lock();
 	position = shared->tree.size;
 	done = trail_append_write(frame, len + TRAIL_FRAME_HEADER, hash, &fault);
 	LWLockRelease(shared->lock);

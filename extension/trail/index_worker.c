@@ -29,8 +29,11 @@
 #include "utils/snapmgr.h"
 #include "utils/wait_event.h"
 
-/* While the trail grows, a worker folds this often; larger batches fold better. */
-#define INDEX_NAP_MS 100
+/*
+ * While the trail grows, a worker folds this often: larger batches fold better and
+ * leave the processor to those who write.  Whoever asks wakes it at once.
+ */
+#define INDEX_NAP_MS 1000
 /* Nothing to do for so long, and the worker leaves. */
 #define INDEX_LINGER_MS 3000
 /* Wake-ups come by latch; this only catches what a crash of ours might lose. */

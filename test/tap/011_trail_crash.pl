@@ -263,6 +263,15 @@ record_fails('WD303', 'shorter than what was written', 'a truncated segment is r
 damage(last_segment(), sub { return slurp_file("$work/saved") });
 record_works('with the file restored it resumes');
 
+# --- cut, and as long as before again: a hole where records were
+record_works('a record to lose');
+record_works('and one behind it');
+copy(last_segment(), "$work/saved");
+damage(last_segment(), sub { return substr($_[0], 0, -250) . ("\0" x 250) });
+record_fails('WD303', 'no longer there', 'a segment with a hole is refused');
+damage(last_segment(), sub { return slurp_file("$work/saved") });
+record_works('with the file restored it resumes');
+
 # --- a directory that goes away
 rename($trail, "$trail.away") or die;
 record_fails('WD301', 'the trail is missing', 'a missing directory is refused');
