@@ -12,6 +12,10 @@
  * only where there are more than a few.  The chunk used last is tried first: rows
  * arrive in runs.
  *
+ * The last bitmap can be added to without a call, through the window that a set begins
+ * with.  Its chunk's and the set's counts then lag behind: whatever looks at either, or
+ * moves on to another chunk, closes the window first.
+ *
  * A set takes no locks and is not shared.  Memory comes from the context given at
  * creation; blocks that a chunk outgrows go to a free list inside the set, because
  * adding happens in the executor's innermost loop.  Functions that add can raise
@@ -24,7 +28,7 @@
 #include "port/pg_bitutils.h"
 #include "utils/memutils.h"
 
-#define CHUNK_SHIFT 12
+#define CHUNK_SHIFT TRAIL_SUBJECT_WINDOW
 #define CHUNK_MEMBERS (1 << CHUNK_SHIFT)
 #define CHUNK_MASK (CHUNK_MEMBERS - 1)
 #define CHUNK_WORDS (CHUNK_MEMBERS / 64)
@@ -33,6 +37,8 @@
 #define CHUNK_ARRAY_MAX 256
 
 #define EMBEDDED_CHUNKS 2
+/* No subject's upper bits. */
+#define WINDOW_NONE PG_INT64_MIN
 /* Below this many chunks a scan of the descriptors beats hashing. */
 #define TABLE_MIN_CHUNKS 8
 #define TABLE_EMPTY PG_UINT32_MAX
@@ -75,6 +81,7 @@ typedef struct SubjectBlock
 
 struct TrailSubjectSet
 {
+	TrailSubjectWindow window; /* first; while one is open, of the chunk used last */
 	MemoryContext context;
 	uint64 count;
 	Size memory;
@@ -294,6 +301,33 @@ subject_set_check_full(TrailSubjectSet *set, SubjectChunk *chunk)
 	}
 }
 
+static inline void
+subject_set_open_window(TrailSubjectSet *set, SubjectChunk *chunk)
+{
+	set->last = (uint32) (chunk - set->chunks);
+	if (chunk->form == CHUNK_FORM_BITMAP)
+	{
+		set->window.number = chunk->number;
+		set->window.words = chunk->u.words;
+	}
+}
+
+/* Counts what was added through the window. */
+static inline void
+subject_set_close_window(TrailSubjectSet *set)
+{
+	SubjectChunk *chunk;
+
+	if (set->window.number == WINDOW_NONE)
+		return;
+	chunk = &set->chunks[set->last];
+	chunk->count += set->window.added;
+	set->count += set->window.added;
+	set->window.number = WINDOW_NONE;
+	set->window.added = 0;
+	subject_set_check_full(set, chunk);
+}
+
 /* Adds to a chunk that is no bitmap; false when the member was there. */
 static bool
 subject_set_chunk_add(TrailSubjectSet *set, SubjectChunk *chunk, uint16 low)
@@ -349,6 +383,7 @@ trail_subject_set_create(MemoryContext context)
 {
 	TrailSubjectSet *set = MemoryContextAllocZero(context, sizeof(TrailSubjectSet));
 
+	set->window.number = WINDOW_NONE;
 	set->context = context;
 	set->memory = sizeof(TrailSubjectSet);
 	set->chunks = set->embedded;
@@ -361,9 +396,11 @@ trail_subject_set_add(TrailSubjectSet *set, int64 subject)
 {
 	int64 number = subject >> CHUNK_SHIFT;
 	uint16 low = (uint16) (subject & CHUNK_MASK);
-	SubjectChunk *chunk = subject_set_find(set, number);
+	SubjectChunk *chunk;
 	bool added;
 
+	subject_set_close_window(set);
+	chunk = subject_set_find(set, number);
 	if (chunk == NULL)
 	{
 		chunk = subject_set_append(set, number);
@@ -387,8 +424,8 @@ trail_subject_set_add(TrailSubjectSet *set, int64 subject)
 	else
 		added = subject_set_chunk_add(set, chunk, low);
 
-	set->last = (uint32) (chunk - set->chunks);
 	set->count += added;
+	subject_set_open_window(set, chunk);
 	return added;
 }
 
@@ -396,10 +433,12 @@ trail_subject_set_add(TrailSubjectSet *set, int64 subject)
 static void
 subject_set_chunk_add_run(TrailSubjectSet *set, int64 number, int from, int to)
 {
-	SubjectChunk *chunk = subject_set_find(set, number);
+	SubjectChunk *chunk;
 	int before;
 	int after = 0;
 
+	subject_set_close_window(set);
+	chunk = subject_set_find(set, number);
 	/* Short runs are not worth a bitmap yet. */
 	if ((chunk == NULL || chunk->form < CHUNK_FORM_BITMAP) && to - from < CHUNK_ARRAY_MAX / 4)
 	{
@@ -476,7 +515,7 @@ trail_subject_set_contains(const TrailSubjectSet *set, int64 subject)
 uint64
 trail_subject_set_count(const TrailSubjectSet *set)
 {
-	return set->count;
+	return set->count + set->window.added;
 }
 
 /* Bytes taken from the memory context, free list included. */
@@ -517,6 +556,8 @@ trail_subject_set_reset(TrailSubjectSet *set)
 	set->nchunks = 0;
 	set->last = 0;
 	set->count = 0;
+	set->window.number = WINDOW_NONE;
+	set->window.added = 0;
 	set->memory = sizeof(TrailSubjectSet);
 }
 
@@ -705,20 +746,21 @@ void
 trail_subject_set_serialize(const TrailSubjectSet *set, StringInfo into)
 {
 	SubjectWriter writer = {.first = true};
+	uint64 count = trail_subject_set_count(set);
 	Size size;
 	uint64 entries;
 
-	if (set->count > SUBJECT_CODEC_MAX_MEMBERS)
+	if (count > SUBJECT_CODEC_MAX_MEMBERS)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("a subject set has too many members to be written"),
-						errdetail("It has " UINT64_FORMAT " members.", set->count)));
+						errdetail("It has " UINT64_FORMAT " members.", count)));
 
 	subject_set_walk_runs(set, subject_set_write_run, &writer);
-	writer.deltas_size += 1 + subject_codec_varint_size(set->count);
+	writer.deltas_size += 1 + subject_codec_varint_size(count);
 	writer.runs_size += 1 + subject_codec_varint_size(writer.runs);
 	writer.as_runs = writer.runs_size < writer.deltas_size;
 	size = writer.as_runs ? writer.runs_size : writer.deltas_size;
-	entries = writer.as_runs ? writer.runs : set->count;
+	entries = writer.as_runs ? writer.runs : count;
 	if (size >= MaxAllocSize - into->len)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("a subject set is too large to be written"),

@@ -59,9 +59,37 @@ typedef enum TrailManner
  */
 typedef struct TrailSubjectSet TrailSubjectSet;
 
+/*
+ * How a set begins: the bitmap that was added to last, for the executor's innermost
+ * loop.  What is added through it counts at the set's next other use.
+ */
+typedef struct TrailSubjectWindow
+{
+	int64 number; /* subject >> TRAIL_SUBJECT_WINDOW; PG_INT64_MIN: none is open */
+	uint64 *words;
+	uint64 added;
+} TrailSubjectWindow;
+
+#define TRAIL_SUBJECT_WINDOW 12
+
 extern TrailSubjectSet *trail_subject_set_create(MemoryContext context);
 /* True when the subject was not yet in the set. */
 extern bool trail_subject_set_add(TrailSubjectSet *set, int64 subject);
+/* Adds a subject if that can be done at once; false: trail_subject_set_add() must. */
+static inline bool
+trail_subject_set_add_near(TrailSubjectSet *set, int64 subject)
+{
+	TrailSubjectWindow *window = (TrailSubjectWindow *) set;
+	uint64 bit = UINT64CONST(1) << (subject & 63);
+	uint64 *word;
+
+	if (subject >> TRAIL_SUBJECT_WINDOW != window->number)
+		return false;
+	word = &window->words[(subject & ((1 << TRAIL_SUBJECT_WINDOW) - 1)) >> 6];
+	window->added += (*word & bit) == 0;
+	*word |= bit;
+	return true;
+}
 extern bool trail_subject_set_contains(const TrailSubjectSet *set, int64 subject);
 extern uint64 trail_subject_set_count(const TrailSubjectSet *set);
 extern Size trail_subject_set_memory(const TrailSubjectSet *set);

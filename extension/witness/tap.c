@@ -15,6 +15,7 @@
 #include "witness/witness_int.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/relscan.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
@@ -25,6 +26,7 @@
 static WitnessTapNode **tap_slots = NULL;
 static uint32 tap_mask = 0;
 static uint32 tap_count = 0;
+static WitnessTapNode *tap_last = NULL; /* found last; most plans have one that is busy */
 
 static inline uint32
 witness_tap_hash(const PlanState *state)
@@ -39,11 +41,13 @@ witness_tap_find(const PlanState *state)
 {
 	uint32 at;
 
+	if (likely(tap_last != NULL && tap_last->state == state))
+		return tap_last;
 	if (tap_slots == NULL)
 		return NULL;
 	for (at = witness_tap_hash(state) & tap_mask; tap_slots[at] != NULL; at = (at + 1) & tap_mask)
 		if (tap_slots[at]->state == state)
-			return tap_slots[at];
+			return tap_last = tap_slots[at];
 	return NULL;
 }
 
@@ -82,6 +86,8 @@ witness_tap_remove(WitnessTapNode *node)
 	uint32 at;
 	uint32 next;
 
+	if (tap_last == node)
+		tap_last = NULL;
 	for (at = witness_tap_hash(node->state) & tap_mask; tap_slots[at] != node;
 		 at = (at + 1) & tap_mask)
 		if (tap_slots[at] == NULL)
@@ -99,34 +105,78 @@ witness_tap_remove(WitnessTapNode *node)
 	}
 }
 
-/* Reads a subject; false where it is NULL or there is no tuple. */
-bool
-witness_tap_subject(TupleTableSlot *slot, AttrNumber attnum, Oid type, int64 *subject)
+/*
+ * Where a column of a slot that has not been taken apart stands in the row, or NULL
+ * where that is to be found out: the columns before it may be wanted by nobody.
+ */
+static pg_attribute_always_inline const char *
+witness_tap_place(TupleTableSlot *slot, AttrNumber attnum)
 {
+	HeapTuple tuple;
+	int32 offset;
+
+	if (!TTS_IS_BUFFERTUPLE(slot) && !TTS_IS_HEAPTUPLE(slot))
+		return NULL;
+	tuple = ((HeapTupleTableSlot *) slot)->tuple;
+	offset = TupleDescAttr(slot->tts_tupleDescriptor, attnum - 1)->attcacheoff;
+	if (offset < 0 || tuple == NULL || !HeapTupleNoNulls(tuple) ||
+		attnum > (AttrNumber) HeapTupleHeaderGetNatts(tuple->t_data))
+		return NULL;
+	return (const char *) tuple->t_data + tuple->t_data->t_hoff + offset;
+}
+
+static pg_attribute_always_inline bool
+witness_tap_read(TupleTableSlot *slot, AttrNumber attnum, Oid type, int64 *subject)
+{
+	const char *place;
 	Datum value;
 	bool isnull;
 
 	if (TupIsNull(slot) || attnum > slot->tts_tupleDescriptor->natts)
 		return false;
+	if (attnum > slot->tts_nvalid && (place = witness_tap_place(slot, attnum)) != NULL)
+	{
+		if (type == INT4OID)
+			*subject = *(const int32 *) place;
+		else if (type == INT8OID)
+			*subject = *(const int64 *) place;
+		else
+			*subject = *(const int16 *) place;
+		return true;
+	}
 	value = slot_getattr(slot, attnum, &isnull);
 	if (isnull)
 		return false;
-	switch (type)
-	{
-		case INT2OID:
-			*subject = DatumGetInt16(value);
-			break;
-		case INT4OID:
-			*subject = DatumGetInt32(value);
-			break;
-		default:
-			*subject = DatumGetInt64(value);
-			break;
-	}
+	if (type == INT4OID)
+		*subject = DatumGetInt32(value);
+	else if (type == INT8OID)
+		*subject = DatumGetInt64(value);
+	else
+		*subject = DatumGetInt16(value);
 	return true;
 }
 
-static TupleTableSlot *
+/* Reads a subject; false where it is NULL or there is no tuple. */
+bool
+witness_tap_subject(TupleTableSlot *slot, AttrNumber attnum, Oid type, int64 *subject)
+{
+	return witness_tap_read(slot, attnum, type, subject);
+}
+
+/*
+ * Notes a subject.  A set that has members to be written is dirty already, so what is
+ * near the last one needs nothing but its bit; what has been written needs a look.
+ */
+static inline void
+witness_tap_note(WitnessCapture *capture, WitnessSet *set, int64 subject)
+{
+	if (likely(set->pending != NULL && set->written == NULL &&
+			   trail_subject_set_add_near(set->pending, subject)))
+		return;
+	witness_capture_add(capture, set, subject);
+}
+
+static inline TupleTableSlot *
 witness_tap_slot(PlanState *state, WitnessSource source, TupleTableSlot *returned)
 {
 	switch (source)
@@ -177,18 +227,46 @@ witness_tap_exec(PlanState *state)
 	{
 		int64 subject;
 
-		if (tap->source == WITNESS_SOURCE_HEAP)
+		if (unlikely(tap->source == WITNESS_SOURCE_HEAP))
 		{
 			TupleTableSlot *heap = witness_tap_heap((IndexOnlyScanState *) state);
 
-			if (witness_tap_subject(heap, tap->attnum, tap->type, &subject))
-				witness_capture_add(node->capture, tap->set, subject);
+			if (witness_tap_read(heap, tap->attnum, tap->type, &subject))
+				witness_tap_note(node->capture, tap->set, subject);
 			ExecClearTuple(heap);
 		}
-		else if (witness_tap_subject(witness_tap_slot(state, tap->source, slot), tap->attnum,
-									 tap->type, &subject))
-			witness_capture_add(node->capture, tap->set, subject);
+		else if (witness_tap_read(tap->source == WITNESS_SOURCE_RESULT
+									  ? slot
+									  : witness_tap_slot(state, tap->source, slot),
+								  tap->attnum, tap->type, &subject))
+			witness_tap_note(node->capture, tap->set, subject);
 	}
+	return slot;
+}
+
+/*
+ * The same for a node with one tap, on what it returns or scans: the whole of a
+ * large count(*) goes through here.
+ */
+static TupleTableSlot *
+witness_tap_exec_one(PlanState *state)
+{
+	WitnessTapNode *node = witness_tap_find(state);
+	TupleTableSlot *slot;
+	WitnessTap *tap;
+	int64 subject;
+
+	if (unlikely(node == NULL))
+		elog(ERROR, "a tapped plan node has lost its tap");
+	slot = node->original(state);
+	if (TupIsNull(slot))
+		return slot;
+	node->rows++;
+	tap = node->taps;
+	if (likely(witness_tap_read(
+			tap->source == WITNESS_SOURCE_RESULT ? slot : ((ScanState *) state)->ss_ScanTupleSlot,
+			tap->attnum, tap->type, &subject)))
+		witness_tap_note(node->capture, tap->set, subject);
 	return slot;
 }
 
@@ -249,6 +327,10 @@ witness_tap_add(WitnessCapture *capture, PlanState *state, WitnessSource source,
 	tap->set = set;
 	tap->next = node->taps;
 	node->taps = tap;
+	ExecSetExecProcNode(state, tap->next == NULL && (source == WITNESS_SOURCE_RESULT ||
+													 source == WITNESS_SOURCE_SCAN)
+								   ? witness_tap_exec_one
+								   : witness_tap_exec);
 }
 
 /* Notes where a row stands while a node works on it. */
