@@ -80,6 +80,16 @@ witness_capture_columns(WitnessCapture *capture, WitnessRelation *relation)
 	return columns;
 }
 
+/* Keeps a relation, and which of its columns are used, until the capture ends. */
+void
+witness_capture_pin(WitnessCapture *capture, WitnessRelation *relation)
+{
+	MemoryContext old = MemoryContextSwitchTo(capture->memory);
+
+	(void) witness_capture_columns(capture, relation);
+	MemoryContextSwitchTo(old);
+}
+
 /* The set for one relation, subject column, manner and reason. */
 WitnessSet *
 witness_capture_set(WitnessCapture *capture, WitnessRelation *relation, int subject,

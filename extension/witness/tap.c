@@ -348,8 +348,7 @@ witness_tap_point(WitnessCapture *capture, PlanState *state, WitnessSource sourc
 	point->subject = subject;
 	point->next = capture->points;
 	capture->points = point;
-	/* The set keeps the relation pinned. */
-	(void) witness_capture_set(capture, relation, subject, TRAIL_MANNER_INFLUENCE, "error", NULL);
+	witness_capture_pin(capture, relation);
 }
 
 /*

@@ -127,6 +127,7 @@ typedef struct WitnessCapture
 extern uint64 witness_capture_next_statement(void);
 extern void witness_capture_start(QueryDesc *query);
 extern WitnessCapture *witness_capture_of(QueryDesc *query);
+extern void witness_capture_pin(WitnessCapture *capture, WitnessRelation *relation);
 extern WitnessSet *witness_capture_set(WitnessCapture *capture, WitnessRelation *relation,
 									   int subject, TrailManner manner, const char *reason,
 									   uint64 *groups);
