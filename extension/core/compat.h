@@ -65,4 +65,39 @@ core_compat_updated_columns(const PlannedStmt *stmt, RangeTblEntry *rte)
 #define core_compat_membership_inherits(membership, member_inherits) (member_inherits)
 #endif
 
+/*
+ * Stores a new version of a row that is locked, with its index entries.  Since 16 an
+ * update says which indexes need one.  To the indexes it is an insertion: whether a
+ * column is unchanged they would ask a range table that there is none of.
+ */
+#include "access/tableam.h"
+#include "executor/executor.h"
+
+static inline TM_Result
+core_compat_update(Relation relation, ItemPointer tid, TupleTableSlot *slot, CommandId cid,
+				   Snapshot snapshot, ResultRelInfo *target, EState *estate,
+				   TM_FailureData *failure, LockTupleMode *lockmode)
+{
+	TM_Result result;
+#if PG_VERSION_NUM >= 160000
+	TU_UpdateIndexes indexes = TU_None;
+#else
+	bool indexes = false;
+#endif
+
+	result = table_tuple_update(relation, tid, slot, cid, snapshot, InvalidSnapshot, true, failure,
+								lockmode, &indexes);
+	if (result != TM_Ok || target->ri_NumIndices == 0)
+		return result;
+#if PG_VERSION_NUM >= 160000
+	if (indexes != TU_None)
+		(void) ExecInsertIndexTuples(target, slot, estate, false, false, NULL, NIL,
+									 indexes == TU_Summarizing);
+#else
+	if (indexes)
+		(void) ExecInsertIndexTuples(target, slot, estate, false, false, NULL, NIL);
+#endif
+	return result;
+}
+
 #endif /* WARD_CORE_COMPAT_H */

@@ -180,7 +180,8 @@ seal_envelope_malformed(void)
 static void
 seal_envelope_head(struct varlena *value, EnvelopeParts *parts)
 {
-	if (VARATT_IS_EXTENDED(value) && !VARATT_IS_SHORT(value))
+	/* A toast pointer passes for a short header, so it is asked for by name. */
+	if (VARATT_IS_EXTERNAL(value) || VARATT_IS_COMPRESSED(value))
 		value = detoast_attr_slice(value, 0, ENVELOPE_PROBE_LENGTH);
 	if (!seal_envelope_parse_head((uint8 *) VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), parts))
 		seal_envelope_malformed();
@@ -203,6 +204,17 @@ seal_envelope_key(struct varlena *value)
 	EnvelopeParts parts;
 
 	seal_envelope_head(value, &parts);
+	return parts.key;
+}
+
+/* See seal_int.h. */
+SealKeyId
+seal_envelope_version(struct varlena *value, uint16 *version)
+{
+	EnvelopeParts parts;
+
+	seal_envelope_head(value, &parts);
+	*version = parts.version;
 	return parts.key;
 }
 
@@ -436,19 +448,28 @@ seal_envelope_mac(EnvelopeSealer *sealer, const char *data, Size len, uint8 tag[
 		seal_key_cipher_failed("compute a tag");
 }
 
-static struct varlena *
-seal_envelope_make(SealKeyId key, const char *data, Size len, uint8 flags)
+/* This backend's sealer of a key, with a run that has a nonce left. */
+static EnvelopeSealer *
+seal_envelope_ready(SealKeyId key)
 {
 	EnvelopeSealer *sealer = seal_envelope_sealer(key);
-	bool tagged = sealer->search != SEAL_SEARCH_NONE;
-	Size head = ENVELOPE_PREAMBLE + (tagged ? SEAL_TAG_LENGTH : 0);
+
+	if (unlikely(sealer->pid != MyProcPid || sealer->counter >= ENVELOPE_RUN_LIMIT))
+		seal_envelope_draw(sealer);
+	return sealer;
+}
+
+/* Seals under a ready sealer; the tag, or NULL, is the caller's. */
+static struct varlena *
+seal_envelope_write(EnvelopeSealer *sealer, uint8 flags, const uint8 *tag, const char *data,
+					Size len)
+{
+	Size head = ENVELOPE_PREAMBLE + (tag != NULL ? SEAL_TAG_LENGTH : 0);
 	Size size = VARHDRSZ + head + SEAL_NONCE_LENGTH + len + SEAL_AUTH_LENGTH;
 	struct varlena *envelope;
 	uint8 *start;
 	uint8 *nonce;
 
-	if (unlikely(sealer->pid != MyProcPid || sealer->counter >= ENVELOPE_RUN_LIMIT))
-		seal_envelope_draw(sealer);
 	if (!AllocSizeIsValid(size))
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("value is too long to be sealed"),
@@ -456,12 +477,12 @@ seal_envelope_make(SealKeyId key, const char *data, Size len, uint8 flags)
 	envelope = palloc(size);
 	SET_VARSIZE(envelope, size);
 	start = (uint8 *) VARDATA(envelope);
-	start[0] = ENVELOPE_VERSION | (tagged ? ENVELOPE_TAG : 0) | flags;
-	seal_envelope_put32(start + 1, (uint32) key);
+	start[0] = ENVELOPE_VERSION | (tag != NULL ? ENVELOPE_TAG : 0) | flags;
+	seal_envelope_put32(start + 1, (uint32) sealer->key);
 	start[5] = (uint8) (sealer->version >> 8);
 	start[6] = (uint8) sealer->version;
-	if (tagged)
-		seal_envelope_mac(sealer, data, len, start + ENVELOPE_PREAMBLE);
+	if (tag != NULL)
+		memcpy(start + ENVELOPE_PREAMBLE, tag, SEAL_TAG_LENGTH);
 	nonce = start + head;
 	memcpy(nonce, sealer->prefix, SEAL_NONCE_PREFIX);
 	memset(nonce + SEAL_NONCE_PREFIX, 0, 4);
@@ -478,6 +499,18 @@ seal_envelope_make(SealKeyId key, const char *data, Size len, uint8 flags)
 		seal_key_cipher_failed("seal a value");
 	}
 	return envelope;
+}
+
+static struct varlena *
+seal_envelope_make(SealKeyId key, const char *data, Size len, uint8 flags)
+{
+	EnvelopeSealer *sealer = seal_envelope_ready(key);
+	uint8 tag[SEAL_TAG_LENGTH];
+
+	if (sealer->search == SEAL_SEARCH_NONE)
+		return seal_envelope_write(sealer, flags, NULL, data, len);
+	seal_envelope_mac(sealer, data, len, tag);
+	return seal_envelope_write(sealer, flags, tag, data, len);
 }
 
 /* See seal_int.h. */
@@ -563,6 +596,34 @@ struct varlena *
 seal_envelope_open_uncounted(const struct varlena *envelope)
 {
 	return seal_envelope_decrypt(envelope, false);
+}
+
+/*
+ * See seal_int.h.  The tag is taken over, not made anew: it is authenticated, and
+ * whatever it was made from, what was equal must stay equal.
+ */
+struct varlena *
+seal_envelope_reseal(const struct varlena *envelope)
+{
+	EnvelopeParts parts;
+	struct varlena *plain;
+	struct varlena *volatile result = NULL;
+
+	seal_envelope_parse_whole(envelope, &parts);
+	plain = seal_envelope_decrypt(envelope, false);
+	PG_TRY();
+	{
+		result =
+			seal_envelope_write(seal_envelope_ready(parts.key), parts.start[0] & ENVELOPE_LITERAL,
+								parts.tag, VARDATA(plain), parts.len);
+	}
+	PG_FINALLY();
+	{
+		core_secret_wipe(VARDATA(plain), parts.len);
+		pfree(plain);
+	}
+	PG_END_TRY();
+	return result;
 }
 
 /* See seal_int.h. */

@@ -352,9 +352,14 @@ seal_key_load(SealKeyId id)
 		seal_key_read_version(key, tuple, relation);
 	systable_endscan(scan);
 	table_close(relation, AccessShareLock);
+	key->destroyed = key->nversions > 0;
 	for (int i = 0; i < key->nversions; i++)
+	{
 		if (key->versions[i].active)
 			key->active = &key->versions[i];
+		if (!key->versions[i].destroyed)
+			key->destroyed = false;
+	}
 	return key;
 }
 
@@ -393,6 +398,11 @@ seal_key_require(SealKeyId id)
 				 errmsg("sealing key %s does not exist in this database", seal_key_label(id)),
 				 errhint("ward.keys lists the keys; ward.create_key() makes one. A key that was "
 						 "here before comes back by restoring the tables of schema _ward.")));
+	if (key->destroyed)
+		ereport(ERROR, (errcode(ERRCODE_WARD_KEY_DESTROYED),
+						errmsg("sealing key %s is destroyed", seal_key_label(id)),
+						errdetail("Nothing can be sealed under it, and what was sealed can't be "
+								  "opened any more.")));
 	if (key->frozen)
 		ereport(ERROR, (errcode(ERRCODE_WARD_KEY_FROZEN),
 						errmsg("sealing key %s is frozen", seal_key_label(id)),
@@ -490,7 +500,32 @@ seal_key_usable(SealKeyId id)
 
 	seal_key_sync();
 	key = seal_key_find(id);
-	return key != NULL && !key->frozen;
+	return key != NULL && !key->frozen && !key->destroyed;
+}
+
+/* See seal_int.h. */
+bool
+seal_key_has_version(SealKeyId id, uint16 version)
+{
+	const SealKey *key;
+
+	seal_key_sync();
+	key = seal_key_find(id);
+	for (int i = 0; key != NULL && i < key->nversions; i++)
+		if (key->versions[i].version == version)
+			return !key->versions[i].destroyed;
+	return false;
+}
+
+/* See seal_int.h. */
+uint16
+seal_key_active_version(SealKeyId id)
+{
+	const SealKey *key;
+
+	seal_key_sync();
+	key = seal_key_find(id);
+	return key == NULL || key->active == NULL ? 0 : key->active->version;
 }
 
 /* See seal_int.h.  Raises WD201. */

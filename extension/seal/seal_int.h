@@ -148,6 +148,7 @@ typedef struct SealKey
 	char name[NAMEDATALEN];
 	SealSearch search;
 	bool frozen;
+	bool destroyed; /* all versions are, and the secret of the tags with them */
 	SealKeySecret search_secret;
 	int nversions;
 	SealKeyVersion *versions;
@@ -164,7 +165,10 @@ extern void seal_key_sync(void);
 /* From the relcache and syscache callbacks: something may have changed. */
 extern void seal_key_stale(void);
 
-/* Finds a key, or NULL; seal_key_require() raises WD201 (unknown), WD202 (frozen). */
+/*
+ * Finds a key, or NULL; seal_key_require() raises WD201 (unknown), WD202 (frozen),
+ * WD203 (destroyed).
+ */
 extern const SealKey *seal_key_find(SealKeyId id);
 extern const SealKey *seal_key_require(SealKeyId id);
 
@@ -181,8 +185,14 @@ extern SealKeyId seal_key_id(const char *name);
 /* The database's default key, or SEAL_KEY_NONE where none was chosen. */
 extern SealKeyId seal_key_default(void);
 
+/* Has the key this version, and is its secret still there? */
+extern bool seal_key_has_version(SealKeyId id, uint16 version);
+
+/* The version that seals now, or 0 where there is none. */
+extern uint16 seal_key_active_version(SealKeyId id);
+
 /*
- * Is the key known here and not frozen?  Whether it can be unwrapped is not tried:
+ * Is the key known here, not frozen and not destroyed?  Whether it can be unwrapped is not tried:
  * where the KEK is missing, that is an error of its own.
  */
 extern bool seal_key_usable(SealKeyId id);
@@ -251,6 +261,16 @@ extern void seal_envelope_check(const char *data, Size len);
 /* Key id of a possibly toasted envelope; fetches only the header's slice. */
 extern SealKeyId seal_envelope_key(struct varlena *value);
 
+/* Key id and version (0: a probe) of a possibly toasted envelope. */
+extern SealKeyId seal_envelope_version(struct varlena *value, uint16 *version);
+
+/*
+ * Seals the same value anew under the active version of its key; the equality tag
+ * stays.  Asks for no right, counts no opening and gives nothing away.
+ * Raises WD1xx, WD2xx.
+ */
+extern struct varlena *seal_envelope_reseal(const struct varlena *envelope);
+
 /* Key id and tag of a possibly toasted envelope; false where it bears no tag. */
 extern bool seal_envelope_tag(struct varlena *value, SealKeyId *key, uint8 tag[SEAL_TAG_LENGTH]);
 
@@ -269,5 +289,25 @@ extern bool seal_envelope_is_probe(struct varlena *value);
 
 /* Drops and wipes the contexts of this backend; for seal_key_sync(). */
 extern void seal_envelope_forget(void);
+
+/* ---- stored.c: sealed values in whatever is stored ---- */
+
+/* How a type holds sealed values, at any depth. */
+typedef struct SealStored SealStored;
+
+/* NULL where a type can't hold any.  palloc'd. */
+extern SealStored *seal_stored_type(Oid type);
+
+/* Called for each value with its key and version; true ends the visit. */
+typedef bool (*SealStoredVisitor)(SealKeyId key, uint16 version, void *arg);
+extern bool seal_stored_visit(const SealStored *type, Datum value, SealStoredVisitor visit,
+							  void *arg);
+
+/*
+ * The same datum with what was sealed under other versions of the key sealed anew,
+ * or the datum itself; counts what it changed.
+ */
+extern Datum seal_stored_reseal(const SealStored *type, Datum value, SealKeyId key, uint16 active,
+								int64 *changed);
 
 #endif /* WARD_SEAL_INT_H */

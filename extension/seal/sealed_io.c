@@ -105,6 +105,7 @@ seal_sealed_io_dearmor(const char *text, int len, int32 typmod)
 	struct varlena *envelope = palloc(VARHDRSZ + room);
 	int decoded = pg_b64_decode(text + prefix, len - prefix, VARDATA(envelope), room);
 	SealKeyId key;
+	uint16 version;
 
 	if (decoded < 0)
 		seal_sealed_io_refuse_armor("It starts like armor but is not base64.");
@@ -112,16 +113,19 @@ seal_sealed_io_dearmor(const char *text, int len, int32 typmod)
 	seal_envelope_check(VARDATA(envelope), decoded);
 	if (seal_envelope_is_probe(envelope))
 		seal_sealed_io_refuse_armor("It is a value of a plan, not of a column.");
-	key = seal_envelope_key(envelope);
+	key = seal_envelope_version(envelope, &version);
 	/* A literal comes back in a view's definition; it stays one. */
 	if (typmod >= 0 && (key != typmod || seal_envelope_is_literal(envelope)))
 		seal_sealed_io_refuse_armor("It was sealed under another key than the column's.");
-	if (seal_key_usable(key))
+	if (seal_key_usable(key) && seal_key_has_version(key, version))
 	{
 		if (!seal_envelope_authentic(envelope))
 			ereport(ERROR, (errcode(ERRCODE_WARD_ENVELOPE_CORRUPT),
 							errmsg("sealed value fails its authentication"),
 							errdetail("It was damaged, changed, or sealed by another database.")));
+		/* So a definition that is given again lets go of an old version. */
+		if (seal_envelope_is_literal(envelope) && version != seal_key_active_version(key))
+			envelope = seal_envelope_reseal(envelope);
 	}
 	else if (!superuser())
 		seal_sealed_io_refuse_armor("Its key is not at hand, so it can't be checked.");
