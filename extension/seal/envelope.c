@@ -233,6 +233,20 @@ seal_envelope_tag(struct varlena *value, SealKeyId *key, uint8 tag[SEAL_TAG_LENG
 }
 
 /* See seal_int.h. */
+Size
+seal_envelope_length(struct varlena *value)
+{
+	EnvelopeParts parts;
+	Size total = toast_raw_datum_size(PointerGetDatum(value)) - VARHDRSZ;
+	Size around = ENVELOPE_PREAMBLE + SEAL_NONCE_LENGTH + SEAL_AUTH_LENGTH;
+
+	seal_envelope_head(value, &parts);
+	if (parts.tag != NULL)
+		around += SEAL_TAG_LENGTH;
+	return total > around ? total - around : 0;
+}
+
+/* See seal_int.h. */
 bool
 seal_envelope_is_probe(struct varlena *value)
 {

@@ -38,6 +38,7 @@ seal_shmem_request(void)
 	if (prev_shmem_request_hook)
 		prev_shmem_request_hook();
 	seal_keyring_shmem_request();
+	seal_progress_shmem_request();
 }
 
 static void
@@ -47,6 +48,7 @@ seal_shmem_startup(void)
 		prev_shmem_startup_hook();
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	seal_keyring_shmem_init();
+	seal_progress_shmem_init();
 	LWLockRelease(AddinShmemInitLock);
 }
 

@@ -12,6 +12,9 @@
  * change (at the next statement, as the server handles those itself).  A grant with
  * an end is checked against the clock each time.
  *
+ * ward.unprotect runs as the extension's owner but opens under the right of its
+ * caller: seal_right_act_as() names whose right is asked.
+ *
  * Fails closed: without the catalog nobody may.  No locks outlive a call.
  */
 #include "seal/seal_int.h"
@@ -49,6 +52,23 @@ typedef struct RightEntry
 static RightEntry right_cache[RIGHT_CACHE];
 static int right_cached = 0;
 static int right_next = 0;
+static Oid right_actor = InvalidOid; /* whose right is asked, if not the current user's */
+
+/* See seal_int.h. */
+Oid
+seal_right_act_as(Oid user)
+{
+	Oid previous = right_actor;
+
+	right_actor = user;
+	return previous;
+}
+
+static Oid
+seal_right_user(void)
+{
+	return OidIsValid(right_actor) ? right_actor : GetUserId();
+}
 
 /* See seal_int.h. */
 void
@@ -155,7 +175,7 @@ seal_right_load(SealKeyId key, Oid user)
 bool
 seal_right_may_open(SealKeyId key)
 {
-	Oid user = GetUserId();
+	Oid user = seal_right_user();
 	RightEntry *entry = NULL;
 
 	seal_key_sync();
@@ -198,8 +218,8 @@ seal_right_require(SealKeyId key)
 			 errmsg("permission denied to open values sealed under key %s", seal_key_label(key)),
 			 errdetail("Role \"%s\" has no unseal right on it, or the right has expired. "
 					   "Superusers need it, too.",
-					   GetUserNameFromId(GetUserId(), true) != NULL
-						   ? GetUserNameFromId(GetUserId(), true)
+					   GetUserNameFromId(seal_right_user(), true) != NULL
+						   ? GetUserNameFromId(seal_right_user(), true)
 						   : "?"),
 			 errhint("An officer grants it with ward.grant_unseal().")));
 }

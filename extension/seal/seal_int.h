@@ -217,6 +217,12 @@ extern bool seal_right_may_open(SealKeyId key);
 /* Raises insufficient_privilege, naming the key, unless the user may. */
 extern void seal_right_require(SealKeyId key);
 
+/*
+ * Asks for another user's right until told otherwise (InvalidOid: the current user's);
+ * returns what it was.  The caller sets it back on every path.
+ */
+extern Oid seal_right_act_as(Oid user);
+
 /* Drops what is cached; for seal_key_sync(). */
 extern void seal_right_forget(void);
 
@@ -284,6 +290,9 @@ extern void seal_envelope_make_tag(SealKeyId key, const char *data, Size len,
  */
 extern struct varlena *seal_envelope_probe(SealKeyId key, const char *data, Size len);
 
+/* Bytes of the plaintext of a (possibly toasted) envelope; opens nothing. */
+extern Size seal_envelope_length(struct varlena *value);
+
 /* Is this (possibly toasted) value a probe? */
 extern bool seal_envelope_is_probe(struct varlena *value);
 
@@ -309,5 +318,10 @@ extern bool seal_stored_visit(const SealStored *type, Datum value, SealStoredVis
  */
 extern Datum seal_stored_reseal(const SealStored *type, Datum value, SealKeyId key, uint16 active,
 								int64 *changed);
+
+/* ---- progress.c: how far a conversion is ---- */
+
+extern void seal_progress_shmem_request(void);
+extern void seal_progress_shmem_init(void);
 
 #endif /* WARD_SEAL_INT_H */
