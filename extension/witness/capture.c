@@ -29,6 +29,13 @@ bool witness_capture_pending = false;
 static WitnessCapture *captures = NULL;
 static uint64 statements = 0;
 
+/*
+ * What a statement had read could not be written as it ended in an error that its
+ * function has caught, so that the values may be about still: nothing leaves until the
+ * client's statement has ended, and it can't commit.
+ */
+static bool capture_owed = false;
+
 /* Number of this session's next statement, from 1. */
 uint64
 witness_capture_next_statement(void)
@@ -268,7 +275,7 @@ witness_capture_write(WitnessCapture *capture)
 	}
 	capture->dirty = false;
 	/* Another statement of this backend may still have something. */
-	witness_capture_pending = false;
+	witness_capture_pending = capture_owed;
 	for (WitnessCapture *other = captures; other != NULL; other = other->below)
 		witness_capture_pending |= other->dirty;
 }
@@ -295,6 +302,31 @@ witness_capture_write_all(void)
 		return;
 	for (WitnessCapture *capture = captures; capture != NULL; capture = capture->below)
 		witness_capture_write(capture);
+	if (capture_owed)
+		ereport(ERROR,
+				(errcode(ERRCODE_WARD_TRAIL_UNREACHABLE),
+				 errmsg("what this statement has read could not be recorded"),
+				 errdetail("A function caught an error while the trail could not be written."),
+				 errhint("The server's log says why. Run the statement again.")));
+}
+
+/* Nothing of the client's statement is left that could still leave. */
+void
+witness_capture_forgive(void)
+{
+	if (!capture_owed)
+		return;
+	capture_owed = false;
+	witness_capture_pending = false;
+	for (WitnessCapture *capture = captures; capture != NULL; capture = capture->below)
+		witness_capture_pending |= capture->dirty;
+}
+
+/* Is anything watched being read now? */
+bool
+witness_capture_active(void)
+{
+	return captures != NULL;
 }
 
 /* The statement has ended well: writes what is left. */
@@ -340,6 +372,8 @@ witness_capture_end(void *arg)
 				 errmsg("could not record what a failed statement had read: %s", error->message),
 				 error->detail != NULL ? errdetail_internal("%s", error->detail) : 0));
 		FreeErrorData(error);
+		/* In a whole transaction's abort whatever could have used the values has ended. */
+		capture_owed = capture_owed || GetCurrentTransactionNestLevel() > 1;
 	}
 	PG_END_TRY();
 	witness_tap_forget(capture);
@@ -349,6 +383,9 @@ witness_capture_end(void *arg)
 			*at = capture->below;
 			break;
 		}
+	witness_capture_pending = capture_owed;
+	for (WitnessCapture *other = captures; other != NULL; other = other->below)
+		witness_capture_pending |= other->dirty;
 	for (WitnessColumns *columns = capture->columns; columns != NULL; columns = columns->next)
 		witness_watch_release(columns->relation);
 	MemoryContextDelete(capture->memory);

@@ -5,6 +5,7 @@
 #include "witness/witness_int.h"
 
 #include "access/parallel.h"
+#include "catalog/objectaccess.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "optimizer/planner.h"
@@ -17,6 +18,7 @@ static ExecutorRun_hook_type prev_ExecutorRun_hook = NULL;
 static ExecutorFinish_hook_type prev_ExecutorFinish_hook = NULL;
 static ExecutorEnd_hook_type prev_ExecutorEnd_hook = NULL;
 static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
+static object_access_hook_type prev_object_access_hook = NULL;
 
 static PlannedStmt *
 witness_planner(Query *parse, const char *query_string, int cursorOptions,
@@ -29,6 +31,12 @@ witness_planner(Query *parse, const char *query_string, int cursorOptions,
 	return standard_planner(parse, query_string, cursorOptions, boundParams);
 }
 
+/*
+ * Frames of ours on the stack.  Within one an error can't reach the client before the
+ * frame has written what is pending; see witness_defer_allowed().
+ */
+static int frames = 0;
+
 static void
 witness_ExecutorStart(QueryDesc *queryDesc, int eflags)
 {
@@ -39,6 +47,9 @@ witness_ExecutorStart(QueryDesc *queryDesc, int eflags)
 	if (witness_setting_capture && !(eflags & EXEC_FLAG_EXPLAIN_ONLY) && witness_watch_any())
 	{
 		witness_wire_install();
+		/* It may store, or hand on, what the function that runs it has read. */
+		if (witness_capture_pending && !witness_defer_harmless(queryDesc->plannedstmt))
+			witness_capture_write_all();
 		witness_capture_start(queryDesc);
 	}
 }
@@ -48,11 +59,13 @@ witness_ExecutorRun(QueryDesc *queryDesc, ScanDirection direction, uint64 count,
 {
 	WitnessCapture *capture = witness_capture_of(queryDesc);
 	DestReceiver *dest = queryDesc->dest;
+	const int outer = frames;
 
 	if (capture != NULL && IsParallelWorker())
 		queryDesc->dest = witness_wire_worker(dest);
 	PG_TRY();
 	{
+		frames = outer + 1;
 		if (prev_ExecutorRun_hook)
 			prev_ExecutorRun_hook(queryDesc, direction, count, execute_once);
 		else
@@ -60,38 +73,55 @@ witness_ExecutorRun(QueryDesc *queryDesc, ScanDirection direction, uint64 count,
 	}
 	PG_CATCH();
 	{
+		frames = outer;
 		queryDesc->dest = dest;
 		/*
-		 * Rows that are held for the client may leave with the error message, so
-		 * their evidence comes first; if it can't be written, that is the error.
+		 * Rows that are held for the client may leave with the error message, or be
+		 * quoted in it, so their evidence comes first; if it can't be written, that is
+		 * the error.
 		 */
 		if (capture != NULL)
-		{
 			witness_tap_error(capture);
-			witness_capture_write(capture);
-		}
+		witness_capture_write_all();
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	frames = outer;
 	queryDesc->dest = dest;
 	/*
-	 * A function's loop comes here for each few rows.  What it has read has not left
-	 * yet: it will be written when the loop ends, and in any case before the next
-	 * message to the client.
+	 * A function's loop comes here for each few rows, in a procedure for each one.
+	 * What it has read can wait, where nothing can leave meanwhile.
 	 */
-	if (capture != NULL && dest->mydest != DestSPI)
+	if (capture == NULL)
+		return;
+	if (dest->mydest != DestSPI || outer == 0 || !witness_defer_allowed())
 		witness_capture_write(capture);
+	else if (witness_wire_holds())
+		witness_wire_settle();
 }
 
 static void
 witness_ExecutorFinish(QueryDesc *queryDesc)
 {
 	WitnessCapture *capture = witness_capture_of(queryDesc);
+	const int outer = frames;
 
-	if (prev_ExecutorFinish_hook)
-		prev_ExecutorFinish_hook(queryDesc);
-	else
-		standard_ExecutorFinish(queryDesc);
+	PG_TRY();
+	{
+		frames = outer + 1;
+		if (prev_ExecutorFinish_hook)
+			prev_ExecutorFinish_hook(queryDesc);
+		else
+			standard_ExecutorFinish(queryDesc);
+	}
+	PG_CATCH();
+	{
+		frames = outer;
+		witness_capture_write_all();
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	frames = outer;
 	if (capture != NULL)
 		witness_capture_finish(capture);
 }
@@ -110,6 +140,34 @@ witness_ExecutorEnd(QueryDesc *queryDesc)
 		standard_ExecutorEnd(queryDesc);
 }
 
+/* A utility statement in a frame of its own: DO and CALL run functions. */
+static void
+witness_utility_frame(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+					  ProcessUtilityContext context, ParamListInfo params,
+					  QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
+{
+	const int outer = frames;
+
+	PG_TRY();
+	{
+		frames = outer + 1;
+		if (prev_ProcessUtility_hook)
+			prev_ProcessUtility_hook(pstmt, queryString, readOnlyTree, context, params, queryEnv,
+									 dest, qc);
+		else
+			standard_ProcessUtility(pstmt, queryString, readOnlyTree, context, params, queryEnv,
+									dest, qc);
+	}
+	PG_CATCH();
+	{
+		frames = outer;
+		witness_capture_write_all();
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	frames = outer;
+}
+
 static void
 witness_ProcessUtility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
 					   ProcessUtilityContext context, ParamListInfo params,
@@ -121,13 +179,19 @@ witness_ProcessUtility(PlannedStmt *pstmt, const char *queryString, bool readOnl
 		pstmt = copyObject(pstmt);
 		readOnlyTree = false;
 	}
+	/* It may store, or hand on, what the function that runs it has read. */
+	witness_capture_write_all();
 	witness_utility_before(pstmt);
-	if (prev_ProcessUtility_hook)
-		prev_ProcessUtility_hook(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest,
-								 qc);
-	else
-		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest,
-								qc);
+	witness_utility_frame(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
+}
+
+static void
+witness_object_access(ObjectAccessType access, Oid class, Oid object, int subobject, void *arg)
+{
+	if (prev_object_access_hook)
+		prev_object_access_hook(access, class, object, subobject, arg);
+	if (access == OAT_FUNCTION_EXECUTE && witness_setting_capture)
+		witness_defer_function(object);
 }
 
 /* See witness.h. */
@@ -136,6 +200,7 @@ witness_init(void)
 {
 	witness_setting_init();
 	witness_watch_init();
+	witness_defer_init();
 	EnableQueryId();
 
 	prev_planner_hook = planner_hook;
@@ -150,4 +215,6 @@ witness_init(void)
 	ExecutorEnd_hook = witness_ExecutorEnd;
 	prev_ProcessUtility_hook = ProcessUtility_hook;
 	ProcessUtility_hook = witness_ProcessUtility;
+	prev_object_access_hook = object_access_hook;
+	object_access_hook = witness_object_access;
 }

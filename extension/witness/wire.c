@@ -8,6 +8,9 @@
  * can't be written are dropped here and never reach the socket's buffer, where an
  * error message would push them out.
  *
+ * Notices wait in the same line while anything watched is read: a function may quote
+ * in one what it has just read.
+ *
  * An ERROR raised here is raised between messages, so the protocol stays in step.
  * While an error is being reported nothing may be raised: then rows are let go if
  * all evidence is written (hooks.c sees to that when the executor fails), and
@@ -29,6 +32,14 @@
 
 static const PQcommMethods *wire_next = NULL;
 static StringInfoData wire_held = {0};
+static bool wire_notices = false; /* some of them are notices */
+
+static void
+witness_wire_drop(void)
+{
+	resetStringInfo(&wire_held);
+	wire_notices = false;
+}
 
 /* Passes held messages on; their evidence is written. */
 static int
@@ -45,7 +56,7 @@ witness_wire_release(void)
 		result = wire_next->putmessage(wire_held.data[at], wire_held.data + at + 5, len);
 		at += 5 + (int) len;
 	}
-	resetStringInfo(&wire_held);
+	witness_wire_drop();
 	return result;
 }
 
@@ -62,7 +73,7 @@ witness_wire_evidence(void)
 	PG_CATCH();
 	{
 		if (wire_held.data != NULL)
-			resetStringInfo(&wire_held);
+			witness_wire_drop();
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
@@ -74,6 +85,17 @@ witness_wire_comm_reset(void)
 	wire_next->comm_reset();
 }
 
+/*
+ * May what is held go without more ado?  A notice may quote the row that is being
+ * looked at, which no tap has seen yet.
+ */
+static bool
+witness_wire_may_release(void)
+{
+	return wire_held.len > 0 && !witness_capture_pending &&
+		   !(wire_notices && witness_capture_active());
+}
+
 static int
 witness_wire_flush(void)
 {
@@ -81,7 +103,7 @@ witness_wire_flush(void)
 	 * Reached while an error is reported too, so nothing may be raised: rows whose
 	 * evidence is pending wait for the message after them.
 	 */
-	if (wire_held.len > 0 && !witness_capture_pending)
+	if (witness_wire_may_release())
 		(void) witness_wire_release();
 	return wire_next->flush();
 }
@@ -89,7 +111,7 @@ witness_wire_flush(void)
 static int
 witness_wire_flush_if_writable(void)
 {
-	if (wire_held.len > 0 && !witness_capture_pending)
+	if (witness_wire_may_release())
 		(void) witness_wire_release();
 	return wire_next->flush_if_writable();
 }
@@ -103,15 +125,17 @@ witness_wire_is_send_pending(void)
 static int
 witness_wire_putmessage(char type, const char *s, size_t len)
 {
-	if (likely(!witness_capture_pending && wire_held.len == 0))
+	if (likely(!witness_capture_pending && wire_held.len == 0 &&
+			   !(type == 'N' && witness_capture_active())))
 		return wire_next->putmessage(type, s, len);
 
 	/* DataRow and CopyData wait for company; whatever else comes, they go first. */
-	if (type == 'D' || type == 'd')
+	if (type == 'D' || type == 'd' || type == 'N')
 	{
 		uint32 length = (uint32) len;
 
-		if (wire_held.len > 0 && wire_held.len + len > WIRE_HELD)
+		/* A notice may be about an error, and then must raise none. */
+		if (type != 'N' && wire_held.len > 0 && wire_held.len + len > WIRE_HELD)
 		{
 			witness_wire_evidence();
 			if (witness_wire_release() != 0)
@@ -120,21 +144,40 @@ witness_wire_putmessage(char type, const char *s, size_t len)
 		appendStringInfoCharMacro(&wire_held, type);
 		appendBinaryStringInfo(&wire_held, (char *) &length, sizeof(length));
 		appendBinaryStringInfo(&wire_held, s, (int) len);
+		wire_notices |= type == 'N';
 		return 0;
 	}
-	if (type == 'E' || type == 'N')
+	if (type == 'E')
 	{
-		if (!witness_capture_pending)
+		if (witness_capture_pending)
+			witness_wire_drop();
+		else
 			(void) witness_wire_release();
-		else if (type == 'E')
-			resetStringInfo(&wire_held);
-		/* A notice may overtake rows; it is about none of them. */
 		return wire_next->putmessage(type, s, len);
 	}
+	/* The client's statement has ended, and with it whatever it had read. */
+	if (type == 'Z')
+		witness_capture_forgive();
 	witness_wire_evidence();
 	if (witness_wire_release() != 0)
 		return EOF;
 	return wire_next->putmessage(type, s, len);
+}
+
+/* Is anything held back? */
+bool
+witness_wire_holds(void)
+{
+	return wire_held.len > 0;
+}
+
+/* Writes what is pending, and lets go what waited for it. */
+void
+witness_wire_settle(void)
+{
+	witness_wire_evidence();
+	if (witness_wire_release() == 0)
+		(void) wire_next->flush();
 }
 
 static void

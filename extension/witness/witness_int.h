@@ -137,7 +137,17 @@ extern void witness_capture_add(WitnessCapture *capture, WitnessSet *set, int64 
 extern void witness_capture_write(WitnessCapture *capture);
 extern void witness_capture_write_all(void);
 extern bool witness_capture_pending;
+extern bool witness_capture_active(void);
 extern void witness_capture_finish(WitnessCapture *capture);
+
+extern void witness_capture_forgive(void);
+
+/* ---- defer.c: when evidence may wait ---- */
+
+extern void witness_defer_init(void);
+extern bool witness_defer_allowed(void);
+extern void witness_defer_function(Oid function);
+extern bool witness_defer_harmless(const PlannedStmt *stmt);
 
 /* ---- tap.c: where the executor is listened to ---- */
 
@@ -205,6 +215,8 @@ extern void witness_plan_prepare(Query *query);
 /* ---- wire.c: nothing leaves before its evidence ---- */
 
 extern void witness_wire_install(void);
+extern bool witness_wire_holds(void);
+extern void witness_wire_settle(void);
 extern DestReceiver *witness_wire_worker(DestReceiver *to);
 
 /* ---- utility.c ---- */
