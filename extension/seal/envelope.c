@@ -27,23 +27,39 @@
 #define ENVELOPE_TAG 0x01
 #define ENVELOPE_PROBE 0x02
 #define ENVELOPE_LITERAL 0x04
+#define ENVELOPE_TYPED 0x08 /* a literal that its typist is to see */
 
-/* first byte, key id, key version */
-#define ENVELOPE_PREAMBLE (1 + 4 + 2)
+/* first byte, key id, key version, kind */
+#define ENVELOPE_PREAMBLE (1 + 4 + 2 + 1)
 #define ENVELOPE_PROBE_LENGTH (ENVELOPE_PREAMBLE + SEAL_TAG_LENGTH)
 #define ENVELOPE_ID_LENGTH (4 + 2 + SEAL_NONCE_PREFIX)
 
 #define ENVELOPE_RUN_LIMIT (UINT64CONST(1) << 32)
-#define ENVELOPE_SEALERS 16
+#define ENVELOPE_SEALERS 32
 #define ENVELOPE_BUCKETS 64
 #define ENVELOPE_WAYS 4
 
-/* Label of the tag key's derivation; part of the format. */
-#define ENVELOPE_TAG_LABEL "pg_ward equality tag"
+/*
+ * Labels of the tag keys' derivation, by kind; part of the format.  A key of its own
+ * for each kind, so that tags tell nothing across types.
+ */
+static const char *const envelope_tag_labels[SEAL_KINDS + 1] = {
+	NULL,
+	"pg_ward equality tag",
+	"pg_ward equality tag of bytea",
+	"pg_ward equality tag of bool",
+	"pg_ward equality tag of int8",
+	"pg_ward equality tag of numeric",
+	"pg_ward equality tag of date",
+	"pg_ward equality tag of timestamptz",
+	"pg_ward equality tag of uuid",
+	"pg_ward equality tag of jsonb",
+};
 
 typedef struct EnvelopeParts
 {
 	SealKeyId key;
+	SealKind kind;
 	uint16 version;
 	const uint8 *start; /* what is authenticated: from here, aad bytes */
 	Size aad;
@@ -53,10 +69,11 @@ typedef struct EnvelopeParts
 	Size len;
 } EnvelopeParts;
 
-/* A key as this backend seals with it. */
+/* A key as this backend seals values of one kind with it. */
 typedef struct EnvelopeSealer
 {
 	SealKeyId key;
+	SealKind kind;
 	SealSearch search;
 	SealMac mac; /* of the tag key; cbc is NULL until it is needed */
 	SealCipher *gcm;
@@ -130,10 +147,11 @@ seal_envelope_parse_head(const uint8 *start, Size len, EnvelopeParts *parts)
 		return false;
 	flags = start[0] & ~ENVELOPE_VERSION_MASK;
 	key = seal_envelope_get32(start + 1);
-	if ((flags & ~(ENVELOPE_TAG | ENVELOPE_PROBE | ENVELOPE_LITERAL)) != 0 || key == 0 ||
-		key > PG_INT32_MAX)
+	if (((flags & ENVELOPE_TYPED) != 0 && (flags & ENVELOPE_LITERAL) == 0) || key == 0 ||
+		key > PG_INT32_MAX || start[7] < 1 || start[7] > SEAL_KINDS)
 		return false;
 	parts->key = (SealKeyId) key;
+	parts->kind = (SealKind) start[7];
 	parts->version = (uint16) (start[5] << 8 | start[6]);
 	parts->start = start;
 	parts->tag = (flags & ENVELOPE_TAG) != 0 ? start + ENVELOPE_PREAMBLE : NULL;
@@ -180,7 +198,7 @@ seal_envelope_malformed(void)
 static void
 seal_envelope_head(struct varlena *value, EnvelopeParts *parts)
 {
-	/* A toast pointer passes for a short header, so it is asked for by name. */
+	/* Not "extended but not short": an external value looks short, too. */
 	if (VARATT_IS_EXTERNAL(value) || VARATT_IS_COMPRESSED(value))
 		value = detoast_attr_slice(value, 0, ENVELOPE_PROBE_LENGTH);
 	if (!seal_envelope_parse_head((uint8 *) VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value), parts))
@@ -216,6 +234,16 @@ seal_envelope_version(struct varlena *value, uint16 *version)
 	seal_envelope_head(value, &parts);
 	*version = parts.version;
 	return parts.key;
+}
+
+/* See seal_int.h. */
+SealKind
+seal_envelope_kind(struct varlena *value)
+{
+	EnvelopeParts parts;
+
+	seal_envelope_head(value, &parts);
+	return parts.kind;
 }
 
 /* See seal_int.h. */
@@ -266,6 +294,16 @@ seal_envelope_is_literal(struct varlena *value)
 	return (parts.start[0] & ENVELOPE_LITERAL) != 0;
 }
 
+/* See seal_int.h. */
+bool
+seal_envelope_is_typed(struct varlena *value)
+{
+	EnvelopeParts parts;
+
+	seal_envelope_head(value, &parts);
+	return (parts.start[0] & ENVELOPE_TYPED) != 0;
+}
+
 /* ----------------------------------------------------------------
  * Contexts
  * ----------------------------------------------------------------
@@ -297,16 +335,17 @@ seal_envelope_forget(void)
 		}
 }
 
-/* This backend's sealer of a key, still without contexts where it is new. */
+/* This backend's sealer of a key and kind, still without contexts where it is new. */
 static EnvelopeSealer *
-seal_envelope_sealer(SealKeyId id)
+seal_envelope_sealer(SealKeyId id, SealKind kind)
 {
 	EnvelopeSealer *sealer;
 	const SealKey *key;
 
+	Assert(kind >= 1 && kind <= SEAL_KINDS);
 	seal_key_sync();
 	for (int i = 0; i < envelope_sealers_used; i++)
-		if (envelope_sealers[i].key == id)
+		if (envelope_sealers[i].key == id && envelope_sealers[i].kind == kind)
 			return &envelope_sealers[i];
 	key = seal_key_require(id);
 	if (envelope_sealers_used < ENVELOPE_SEALERS)
@@ -319,6 +358,7 @@ seal_envelope_sealer(SealKeyId id)
 	}
 	memset(sealer, 0, sizeof(*sealer));
 	sealer->key = id;
+	sealer->kind = kind;
 	sealer->search = key->search;
 	return sealer;
 }
@@ -333,7 +373,7 @@ seal_envelope_prepare_mac(EnvelopeSealer *sealer)
 	bool ok;
 
 	seal_key_unwrap(key, &key->search_secret, secret);
-	ok = seal_cipher_derive(secret, ENVELOPE_TAG_LABEL, tag_key) &&
+	ok = seal_cipher_derive(secret, envelope_tag_labels[sealer->kind], tag_key) &&
 		 seal_cipher_mac_init(&sealer->mac, tag_key);
 	core_secret_wipe(secret, sizeof(secret));
 	core_secret_wipe(tag_key, sizeof(tag_key));
@@ -454,19 +494,19 @@ seal_envelope_opener(const EnvelopeParts *parts)
  */
 
 static void
-seal_envelope_mac(EnvelopeSealer *sealer, const char *data, Size len, uint8 tag[SEAL_TAG_LENGTH])
+seal_envelope_mac(EnvelopeSealer *sealer, const SealPlain *plain, uint8 tag[SEAL_TAG_LENGTH])
 {
 	if (unlikely(sealer->mac.cbc == NULL))
 		seal_envelope_prepare_mac(sealer);
-	if (unlikely(!seal_cipher_mac(&sealer->mac, data, len, tag)))
+	if (unlikely(!seal_cipher_mac(&sealer->mac, plain->same, plain->samelen, tag)))
 		seal_key_cipher_failed("compute a tag");
 }
 
 /* This backend's sealer of a key, with a run that has a nonce left. */
 static EnvelopeSealer *
-seal_envelope_ready(SealKeyId key)
+seal_envelope_ready(SealKeyId key, SealKind kind)
 {
-	EnvelopeSealer *sealer = seal_envelope_sealer(key);
+	EnvelopeSealer *sealer = seal_envelope_sealer(key, kind);
 
 	if (unlikely(sealer->pid != MyProcPid || sealer->counter >= ENVELOPE_RUN_LIMIT))
 		seal_envelope_draw(sealer);
@@ -495,6 +535,7 @@ seal_envelope_write(EnvelopeSealer *sealer, uint8 flags, const uint8 *tag, const
 	seal_envelope_put32(start + 1, (uint32) sealer->key);
 	start[5] = (uint8) (sealer->version >> 8);
 	start[6] = (uint8) sealer->version;
+	start[7] = (uint8) sealer->kind;
 	if (tag != NULL)
 		memcpy(start + ENVELOPE_PREAMBLE, tag, SEAL_TAG_LENGTH);
 	nonce = start + head;
@@ -516,27 +557,27 @@ seal_envelope_write(EnvelopeSealer *sealer, uint8 flags, const uint8 *tag, const
 }
 
 static struct varlena *
-seal_envelope_make(SealKeyId key, const char *data, Size len, uint8 flags)
+seal_envelope_make(SealKeyId key, const SealPlain *plain, uint8 flags)
 {
-	EnvelopeSealer *sealer = seal_envelope_ready(key);
+	EnvelopeSealer *sealer = seal_envelope_ready(key, plain->kind);
 	uint8 tag[SEAL_TAG_LENGTH];
 
 	if (sealer->search == SEAL_SEARCH_NONE)
-		return seal_envelope_write(sealer, flags, NULL, data, len);
-	seal_envelope_mac(sealer, data, len, tag);
-	return seal_envelope_write(sealer, flags, tag, data, len);
+		return seal_envelope_write(sealer, flags, NULL, plain->data, plain->len);
+	seal_envelope_mac(sealer, plain, tag);
+	return seal_envelope_write(sealer, flags, tag, plain->data, plain->len);
 }
 
 /* See seal_int.h. */
 struct varlena *
-seal_envelope_seal(SealKeyId key, const char *data, Size len)
+seal_envelope_seal(SealKeyId key, const SealPlain *plain)
 {
-	return seal_envelope_make(key, data, len, 0);
+	return seal_envelope_make(key, plain, 0);
 }
 
-/* See seal_int.h.  Raises WD201 where the database has no default key. */
-struct varlena *
-seal_envelope_seal_literal(const char *data, Size len)
+/* Raises WD201 where the database has no default key. */
+static SealKeyId
+seal_envelope_default(void)
 {
 	SealKeyId key = seal_key_default();
 
@@ -546,7 +587,21 @@ seal_envelope_seal_literal(const char *data, Size len)
 				 errmsg("the database has no default sealing key"),
 				 errdetail("A value whose key is not named is sealed under the default key."),
 				 errhint("Create one with ward.create_key(); the first becomes the default.")));
-	return seal_envelope_make(key, data, len, ENVELOPE_LITERAL);
+	return key;
+}
+
+/* See seal_int.h.  Raises WD201 where the database has no default key. */
+struct varlena *
+seal_envelope_seal_literal(const SealPlain *plain)
+{
+	return seal_envelope_make(seal_envelope_default(), plain, ENVELOPE_LITERAL);
+}
+
+/* See seal_int.h. */
+struct varlena *
+seal_envelope_seal_typed(const SealPlain *plain)
+{
+	return seal_envelope_make(seal_envelope_default(), plain, ENVELOPE_LITERAL | ENVELOPE_TYPED);
 }
 
 static void
@@ -627,9 +682,9 @@ seal_envelope_reseal(const struct varlena *envelope)
 	plain = seal_envelope_decrypt(envelope, false);
 	PG_TRY();
 	{
-		result =
-			seal_envelope_write(seal_envelope_ready(parts.key), parts.start[0] & ENVELOPE_LITERAL,
-								parts.tag, VARDATA(plain), parts.len);
+		result = seal_envelope_write(seal_envelope_ready(parts.key, parts.kind),
+									 parts.start[0] & ENVELOPE_LITERAL, parts.tag, VARDATA(plain),
+									 parts.len);
 	}
 	PG_FINALLY();
 	{
@@ -667,21 +722,21 @@ seal_envelope_authentic(const struct varlena *envelope)
 
 /* See seal_int.h.  Raises WD1xx, WD201, WD202, WD220. */
 void
-seal_envelope_make_tag(SealKeyId key, const char *data, Size len, uint8 tag[SEAL_TAG_LENGTH])
+seal_envelope_make_tag(SealKeyId key, const SealPlain *plain, uint8 tag[SEAL_TAG_LENGTH])
 {
-	EnvelopeSealer *sealer = seal_envelope_sealer(key);
+	EnvelopeSealer *sealer = seal_envelope_sealer(key, plain->kind);
 
 	if (unlikely(sealer->search == SEAL_SEARCH_NONE))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("values sealed under key %s bear no equality tag", seal_key_label(key)),
 				 errhint("Create the key with search => 'equality' to compare without opening.")));
-	seal_envelope_mac(sealer, data, len, tag);
+	seal_envelope_mac(sealer, plain, tag);
 }
 
 /* See seal_int.h. */
 struct varlena *
-seal_envelope_probe(SealKeyId key, const char *data, Size len)
+seal_envelope_probe(SealKeyId key, const SealPlain *plain)
 {
 	struct varlena *probe = palloc(VARHDRSZ + ENVELOPE_PROBE_LENGTH);
 	uint8 *start = (uint8 *) VARDATA(probe);
@@ -691,7 +746,8 @@ seal_envelope_probe(SealKeyId key, const char *data, Size len)
 	seal_envelope_put32(start + 1, (uint32) key);
 	start[5] = 0;
 	start[6] = 0;
-	seal_envelope_make_tag(key, data, len, start + ENVELOPE_PREAMBLE);
+	start[7] = (uint8) plain->kind;
+	seal_envelope_make_tag(key, plain, start + ENVELOPE_PREAMBLE);
 	return probe;
 }
 

@@ -18,10 +18,17 @@ static emit_log_hook_type prev_emit_log_hook = NULL;
 static PlannedStmt *
 seal_planner(Query *parse, const char *query_string, int cursorOptions, ParamListInfo boundParams)
 {
-	parse = seal_rewrite_query(parse);
+	List *invalidation = NIL;
+	PlannedStmt *result;
+
+	parse = seal_rewrite_query(parse, &invalidation);
 	if (prev_planner_hook)
-		return prev_planner_hook(parse, query_string, cursorOptions, boundParams);
-	return standard_planner(parse, query_string, cursorOptions, boundParams);
+		result = prev_planner_hook(parse, query_string, cursorOptions, boundParams);
+	else
+		result = standard_planner(parse, query_string, cursorOptions, boundParams);
+	/* Functions that the rewrite has expanded: the plan ends when they change. */
+	result->invalItems = list_concat(result->invalItems, invalidation);
+	return result;
 }
 
 static void

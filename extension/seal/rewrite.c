@@ -1,6 +1,6 @@
 /*
  * rewrite.c
- *		Makes queries over sealed columns mean, and cost, what they would over text.
+ *		Makes queries over sealed columns mean, and cost, what they would without.
  *
  * Before planning, in each query:
  * - a literal or parameter that is compared with a sealed column becomes a probe
@@ -8,45 +8,36 @@
  *   plan holds the literal;
  * - IN and = ANY likewise, item by item;
  * - col::text = x goes back to the column, for clients that cast;
- * - values whose keys differ, or may differ, are compared by opened text: by tags
- *   they would silently never be equal;
- * - ORDER BY, window and aggregate orderings go by the opened text.
+ * - values whose keys differ, or may differ, are compared opened: by tags they would
+ *   silently never be equal;
+ * - orderings, groups and set operations: rewrite_order.c.
  *
- * What can't be made right is refused, with what to do; never silently wrong.
+ * What can't be made right is refused, with what to do; never silently wrong.  What
+ * reaches the executor unrewritten (a check constraint, an inlined function's body) is
+ * answered rightly by the operators themselves, only slower.
  */
-#include "seal/sealed_int.h"
+#include "seal/rewrite_int.h"
 
-#include "access/stratnum.h"
 #include "catalog/pg_collation.h"
-#include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
-#include "optimizer/tlist.h"
-#include "parser/parse_clause.h"
+#include "parser/parse_coerce.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
-
-/* texteq, textne, text_lt, text_gt as operators. */
-#define REWRITE_TEXT_EQ 98
-#define REWRITE_TEXT_NE 531
-#define REWRITE_TEXT_LT 664
-#define REWRITE_TEXT_GT 666
-
-static Node *seal_rewrite_mutate(Node *node, void *context);
 
 /* ---------------------------------------------------------------- expressions */
 
-static bool
-seal_rewrite_is_sealed(const Node *node, const SealObjects *objects)
+/* See rewrite_int.h. */
+const SealObjects *
+seal_rewrite_sealed(const Node *node)
 {
-	return getBaseType(exprType(node)) == objects->type;
+	return seal_sealed_type_find(getBaseType(exprType(node)));
 }
 
-/* The key that an expression's values are under, or SEAL_KEY_NONE when unknown. */
-static SealKeyId
+/* See rewrite_int.h. */
+SealKeyId
 seal_rewrite_key(const Node *node)
 {
 	int32 typmod = exprTypmod(node);
@@ -74,41 +65,81 @@ seal_rewrite_is_input(Node *node)
 	return IsA(node, Const) || (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXTERN);
 }
 
-static Node *
-seal_rewrite_to_text(Node *node, const SealObjects *objects)
+/* See rewrite_int.h. */
+Node *
+seal_rewrite_to_base(Node *node, const SealObjects *objects)
 {
-	return (Node *) makeFuncExpr(objects->to_text, TEXTOID, list_make1(node), DEFAULT_COLLATION_OID,
-								 DEFAULT_COLLATION_OID, COERCE_EXPLICIT_CAST);
+	const SealKindInfo *info = &seal_kinds[objects->kind];
+
+	return (Node *) makeFuncExpr(objects->to_base, info->base, list_make1(node), info->collation,
+								 info->collation, COERCE_EXPLICIT_CAST);
 }
 
-/* A probe for a sealed or text expression; a constant's is made at once. */
+static Node *
+seal_rewrite_key_const(SealKeyId key)
+{
+	return (Node *) makeConst(INT4OID, -1, InvalidOid, sizeof(int32), Int32GetDatum(key), false,
+							  true);
+}
+
+/* See rewrite_int.h. */
+Node *
+seal_rewrite_from_base(Node *node, SealKeyId key, const SealObjects *objects)
+{
+	return (Node *) makeFuncExpr(
+		objects->from_base, objects->type,
+		list_make3(node, seal_rewrite_key_const(key), makeBoolConst(false, false)),
+		seal_kinds[objects->kind].collation, InvalidOid, COERCE_EXPLICIT_CALL);
+}
+
+/* See rewrite_int.h. */
+Node *
+seal_rewrite_rekey(Node *node, SealKeyId key, const SealObjects *objects)
+{
+	return (Node *) makeFuncExpr(
+		objects->rekey, objects->type,
+		list_make3(node, seal_rewrite_key_const(key), makeBoolConst(false, false)),
+		seal_kinds[objects->kind].collation, InvalidOid, COERCE_EXPLICIT_CAST);
+}
+
+/* See rewrite_int.h. */
+void
+seal_rewrite_refuse(const char *what, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("%s", what),
+			 errdetail("Sealed values are ordered and grouped by keyed tags, which would give a "
+					   "wrong answer here."),
+			 errhint("%s", hint)));
+}
+
+/*
+ * A probe for an expression of the sealed or of its base type; a constant's is made at
+ * once.
+ */
 static Node *
 seal_rewrite_probe(Node *node, SealKeyId key, const SealObjects *objects, bool sealed)
 {
-	Node *bare = seal_rewrite_strip(node);
+	Oid function = sealed ? objects->probe : objects->probe_base;
+	Oid collation = seal_kinds[objects->kind].collation;
+	Node *bare;
 
+	/* What folds to a constant becomes a probe now, so that no plan holds it. */
+	node = eval_const_expressions(NULL, node);
+	bare = seal_rewrite_strip(node);
 	if (IsA(bare, Const))
 	{
 		Const *constant = (Const *) bare;
 		Datum value = (Datum) 0;
 
-		if (!constant->constisnull && sealed)
-			value = PointerGetDatum(seal_sealed_ops_probe(
-				(struct varlena *) PG_DETOAST_DATUM(constant->constvalue), key));
-		else if (!constant->constisnull)
-		{
-			text *plain = DatumGetTextPP(constant->constvalue);
-
-			value = PointerGetDatum(
-				seal_envelope_probe(key, VARDATA_ANY(plain), VARSIZE_ANY_EXHDR(plain)));
-		}
-		return (Node *) makeConst(objects->type, key, DEFAULT_COLLATION_OID, -1, value,
-								  constant->constisnull, false);
+		if (!constant->constisnull)
+			value = OidFunctionCall2(function, constant->constvalue, Int32GetDatum(key));
+		return (Node *) makeConst(objects->type, key, collation, -1, value, constant->constisnull,
+								  false);
 	}
-	return (Node *) makeFuncExpr(
-		sealed ? objects->probe : objects->probe_text, objects->type,
-		list_make2(node, makeConst(INT4OID, -1, InvalidOid, 4, Int32GetDatum(key), false, true)),
-		DEFAULT_COLLATION_OID, InvalidOid, COERCE_EXPLICIT_CALL);
+	return (Node *) makeFuncExpr(function, objects->type,
+								 list_make2(node, seal_rewrite_key_const(key)), collation,
+								 InvalidOid, COERCE_EXPLICIT_CALL);
 }
 
 static void
@@ -121,15 +152,16 @@ seal_rewrite_check_collation(Oid collation)
 						errhint("Cast the column to text, which needs the right to open it.")));
 }
 
+/* ---------------------------------------------------------------- comparisons */
+
+/* A comparison of two sealed values of one type that may be under different keys. */
 static Node *
-seal_rewrite_text_comparison(Node *left, Node *right, bool equal, const SealObjects *objects)
+seal_rewrite_opened_comparison(Node *left, Node *right, bool equal, const SealObjects *objects)
 {
-	if (seal_rewrite_is_sealed(left, objects))
-		left = seal_rewrite_to_text(left, objects);
-	if (seal_rewrite_is_sealed(right, objects))
-		right = seal_rewrite_to_text(right, objects);
-	return (Node *) make_opclause(equal ? REWRITE_TEXT_EQ : REWRITE_TEXT_NE, BOOLOID, false,
-								  (Expr *) left, (Expr *) right, InvalidOid, DEFAULT_COLLATION_OID);
+	return (Node *) make_opclause(equal ? objects->base_eq : objects->base_ne, BOOLOID, false,
+								  (Expr *) seal_rewrite_to_base(left, objects),
+								  (Expr *) seal_rewrite_to_base(right, objects), InvalidOid,
+								  seal_kinds[objects->kind].collation);
 }
 
 /* A comparison of two sealed values. */
@@ -162,10 +194,26 @@ seal_rewrite_sealed_comparison(OpExpr *op, bool equal, const SealObjects *object
 	}
 	if (left_input || right_input)
 		return (Node *) op;
-	return seal_rewrite_text_comparison(left, right, equal, objects);
+	return seal_rewrite_opened_comparison(left, right, equal, objects);
 }
 
-/* A comparison of a sealed value with text: any text can be probed for. */
+/* An expression as one of the base type, where SQL converts it by itself. */
+static Node *
+seal_rewrite_as_base(Node *node, Oid base)
+{
+	Oid type = exprType(node);
+	Node *result;
+
+	if (getBaseType(type) == base)
+		return node;
+	result = coerce_to_target_type(NULL, node, type, base, -1, COERCION_IMPLICIT,
+								   COERCE_IMPLICIT_CAST, -1);
+	if (result == NULL)
+		elog(ERROR, "could not convert type %u to %u", type, base);
+	return result;
+}
+
+/* A comparison of a sealed value with one that is not: any value can be probed for. */
 static Node *
 seal_rewrite_mixed_comparison(OpExpr *op, Node *sealed, Node *plain, bool equal,
 							  const SealObjects *objects)
@@ -174,119 +222,189 @@ seal_rewrite_mixed_comparison(OpExpr *op, Node *sealed, Node *plain, bool equal,
 
 	if (key == SEAL_KEY_NONE || seal_key_search(key) == SEAL_SEARCH_NONE)
 		return (Node *) op;
+	plain = seal_rewrite_as_base(plain, seal_kinds[objects->kind].base);
 	return (Node *) make_opclause(
 		equal ? objects->eq : objects->ne, BOOLOID, false, (Expr *) sealed,
 		(Expr *) seal_rewrite_probe(plain, key, objects, false), InvalidOid, op->inputcollid);
 }
 
-/* The sealed expression under a cast to text, or NULL. */
+/* The sealed expression under a cast to the base type, or NULL. */
 static Node *
-seal_rewrite_uncast(Node *node, const SealObjects *objects)
+seal_rewrite_uncast(Node *node, const SealObjects **objects)
 {
 	FuncExpr *cast;
 
 	node = seal_rewrite_strip(node);
-	if (!IsA(node, FuncExpr))
+	if (node == NULL || !IsA(node, FuncExpr))
 		return NULL;
 	cast = (FuncExpr *) node;
-	if (cast->funcid != objects->to_text)
+	if (list_length(cast->args) != 1)
+		return NULL;
+	*objects = seal_rewrite_sealed(linitial(cast->args));
+	if (*objects == NULL || cast->funcid != (*objects)->to_base)
 		return NULL;
 	return seal_rewrite_key(linitial(cast->args)) != SEAL_KEY_NONE ? linitial(cast->args) : NULL;
 }
 
+/* col::text = 'x', as clients and ORMs write it. */
 static Node *
-seal_rewrite_operator(OpExpr *op, const SealObjects *objects)
+seal_rewrite_cast_comparison(OpExpr *op, Node *left, Node *right)
+{
+	const SealObjects *left_objects = NULL;
+	const SealObjects *right_objects = NULL;
+	Node *left_column = seal_rewrite_uncast(left, &left_objects);
+	Node *right_column = seal_rewrite_uncast(right, &right_objects);
+	const SealObjects *objects = left_column != NULL ? left_objects : right_objects;
+
+	if ((left_column == NULL) == (right_column == NULL) ||
+		(op->opno != objects->base_eq && op->opno != objects->base_ne))
+		return (Node *) op;
+	/* A nondeterministic collation finds more than the tag does: leave it. */
+	if (OidIsValid(op->inputcollid) && !get_collation_isdeterministic(op->inputcollid))
+		return (Node *) op;
+	if (left_column != NULL && seal_rewrite_is_input(right))
+		return seal_rewrite_mixed_comparison(op, left_column, right, op->opno == objects->base_eq,
+											 objects);
+	if (right_column != NULL && seal_rewrite_is_input(left))
+		return seal_rewrite_mixed_comparison(op, right_column, left, op->opno == objects->base_eq,
+											 objects);
+	return (Node *) op;
+}
+
+static Node *
+seal_rewrite_operator(OpExpr *op)
 {
 	Node *left;
 	Node *right;
-	bool equal = op->opno == objects->eq || op->opno == objects->eq_text ||
-				 op->opno == objects->text_eq || op->opno == REWRITE_TEXT_EQ;
+	const SealObjects *left_objects;
+	const SealObjects *right_objects;
 
 	if (list_length(op->args) != 2)
 		return (Node *) op;
 	left = linitial(op->args);
 	right = lsecond(op->args);
-	if (op->opno == objects->eq || op->opno == objects->ne)
+	left_objects = seal_rewrite_sealed(left);
+	right_objects = seal_rewrite_sealed(right);
+	if (left_objects == NULL && right_objects == NULL)
+		return seal_rewrite_cast_comparison(op, left, right);
+	if (left_objects != NULL && left_objects == right_objects)
 	{
-		seal_rewrite_check_collation(op->inputcollid);
-		return seal_rewrite_sealed_comparison(op, equal, objects);
-	}
-	if (op->opno == objects->eq_text || op->opno == objects->ne_text)
-	{
-		seal_rewrite_check_collation(op->inputcollid);
-		return seal_rewrite_mixed_comparison(op, left, right, equal, objects);
-	}
-	if (op->opno == objects->text_eq || op->opno == objects->text_ne)
-	{
-		seal_rewrite_check_collation(op->inputcollid);
-		return seal_rewrite_mixed_comparison(op, right, left, equal, objects);
-	}
-	if (op->opno == REWRITE_TEXT_EQ || op->opno == REWRITE_TEXT_NE)
-	{
-		Node *left_column = seal_rewrite_uncast(left, objects);
-		Node *right_column = seal_rewrite_uncast(right, objects);
-
-		/* A nondeterministic collation finds more than the tag does: leave it. */
-		if (OidIsValid(op->inputcollid) && !get_collation_isdeterministic(op->inputcollid))
+		if (op->opno != left_objects->eq && op->opno != left_objects->ne)
 			return (Node *) op;
-		if (left_column != NULL && right_column == NULL && seal_rewrite_is_input(right))
-			return seal_rewrite_mixed_comparison(op, left_column, right, equal, objects);
-		if (right_column != NULL && left_column == NULL && seal_rewrite_is_input(left))
-			return seal_rewrite_mixed_comparison(op, right_column, left, equal, objects);
+		seal_rewrite_check_collation(op->inputcollid);
+		return seal_rewrite_sealed_comparison(op, op->opno == left_objects->eq, left_objects);
+	}
+	for (int i = 0; i < SEAL_MIXED_MAX; i++)
+	{
+		const SealMixed *mixed = left_objects != NULL ? &left_objects->mixed[i] : NULL;
+		const SealMixed *commuted = right_objects != NULL ? &right_objects->mixed[i] : NULL;
+
+		if (mixed != NULL && (op->opno == mixed->eq || op->opno == mixed->ne))
+		{
+			seal_rewrite_check_collation(op->inputcollid);
+			return seal_rewrite_mixed_comparison(op, left, right, op->opno == mixed->eq,
+												 left_objects);
+		}
+		if (commuted != NULL &&
+			(op->opno == commuted->eq_commuted || op->opno == commuted->ne_commuted))
+		{
+			seal_rewrite_check_collation(op->inputcollid);
+			return seal_rewrite_mixed_comparison(op, right, left, op->opno == commuted->eq_commuted,
+												 right_objects);
+		}
 	}
 	return (Node *) op;
 }
 
+/* Is this operator an (un)equality of a sealed type, and with a base type? */
+static bool
+seal_rewrite_is_comparison(Oid opno, const SealObjects *objects, bool *sealed, bool *equal)
+{
+	*sealed = opno == objects->eq || opno == objects->ne;
+	*equal = opno == objects->eq;
+	if (*sealed)
+		return true;
+	for (int i = 0; i < SEAL_MIXED_MAX && OidIsValid(objects->mixed[i].type); i++)
+	{
+		*equal = opno == objects->mixed[i].eq;
+		if (*equal || opno == objects->mixed[i].ne)
+			return true;
+	}
+	return false;
+}
+
+/* Probes for the items of ARRAY[...], each by itself so that constants become probes. */
+static Node *
+seal_rewrite_array_items(ArrayExpr *array, SealKeyId key, const SealObjects *objects, bool sealed)
+{
+	ArrayExpr *items = copyObject(array);
+	ListCell *lc;
+
+	foreach (lc, items->elements)
+	{
+		Node *item = lfirst(lc);
+
+		if (!sealed)
+			item = seal_rewrite_as_base(item, seal_kinds[objects->kind].base);
+		lfirst(lc) = seal_rewrite_probe(item, key, objects, sealed);
+	}
+	items->array_typeid = objects->array;
+	items->element_typeid = objects->type;
+	return (Node *) items;
+}
+
+static Node *
+seal_rewrite_array_value(Node *array, SealKeyId key, const SealObjects *objects, bool sealed)
+{
+	Oid function = sealed ? objects->probe_array : objects->probe_base_array;
+	Oid collation = seal_kinds[objects->kind].collation;
+	Node *bare;
+
+	if (!sealed)
+		array = seal_rewrite_as_base(array, seal_kinds[objects->kind].base_array);
+	array = eval_const_expressions(NULL, array);
+	bare = seal_rewrite_strip(array);
+	if (IsA(bare, Const) && !((Const *) bare)->constisnull)
+		/* At once, so that no plan holds the literals. */
+		return (Node *) makeConst(
+			objects->array, -1, collation, -1,
+			OidFunctionCall2(function, ((Const *) bare)->constvalue, Int32GetDatum(key)), false,
+			false);
+	return (Node *) makeFuncExpr(function, objects->array,
+								 list_make2(array, seal_rewrite_key_const(key)), collation,
+								 InvalidOid, COERCE_EXPLICIT_CALL);
+}
+
 /* col IN (...), col = ANY (...), <> ALL (...) */
 static Node *
-seal_rewrite_array(ScalarArrayOpExpr *op, const SealObjects *objects)
+seal_rewrite_array(ScalarArrayOpExpr *op)
 {
 	Node *left = linitial(op->args);
 	Node *array = lsecond(op->args);
-	bool sealed = op->opno == objects->eq || op->opno == objects->ne;
-	SealKeyId key = seal_rewrite_key(left);
+	const SealObjects *objects = seal_rewrite_sealed(left);
+	SealKeyId key;
 	ScalarArrayOpExpr *result;
+	bool sealed;
+	bool equal;
 
+	if (objects == NULL || !seal_rewrite_is_comparison(op->opno, objects, &sealed, &equal))
+		return (Node *) op;
+	key = seal_rewrite_key(left);
 	if (key == SEAL_KEY_NONE || seal_key_search(key) == SEAL_SEARCH_NONE)
 		return (Node *) op;
 	seal_rewrite_check_collation(op->inputcollid);
-	result = makeNode(ScalarArrayOpExpr);
-	memcpy(result, op, sizeof(ScalarArrayOpExpr));
 	if (sealed && exprTypmod(array) == key)
 		return (Node *) op;
 	if (IsA(array, ArrayExpr) && !((ArrayExpr *) array)->multidims)
-	{
-		ArrayExpr *items = copyObject((ArrayExpr *) array);
-		ListCell *lc;
-
-		foreach (lc, items->elements)
-			lfirst(lc) = seal_rewrite_probe(lfirst(lc), key, objects, sealed);
-		items->array_typeid = objects->array;
-		items->element_typeid = objects->type;
-		array = (Node *) items;
-	}
+		array = seal_rewrite_array_items((ArrayExpr *) array, key, objects, sealed);
 	else
-	{
-		Node *bare = seal_rewrite_strip(array);
-		Oid function = sealed ? objects->probe_array : objects->probe_text_array;
-
-		if (IsA(bare, Const) && !((Const *) bare)->constisnull)
-			/* At once, so that no plan holds the literals. */
-			array = (Node *) makeConst(
-				objects->array, -1, DEFAULT_COLLATION_OID, -1,
-				OidFunctionCall2(function, ((Const *) bare)->constvalue, Int32GetDatum(key)), false,
-				false);
-		else
-			array =
-				(Node *) makeFuncExpr(function, objects->array,
-									  list_make2(array, makeConst(INT4OID, -1, InvalidOid, 4,
-																  Int32GetDatum(key), false, true)),
-									  DEFAULT_COLLATION_OID, InvalidOid, COERCE_EXPLICIT_CALL);
-	}
+		array = seal_rewrite_array_value(array, key, objects, sealed);
+	result = makeNode(ScalarArrayOpExpr);
+	memcpy(result, op, sizeof(ScalarArrayOpExpr));
 	result->args = list_make2(left, array);
 	if (!sealed)
 	{
-		result->opno = op->opno == objects->eq_text ? objects->eq : objects->ne;
+		result->opno = equal ? objects->eq : objects->ne;
 		result->opfuncid = get_opcode(result->opno);
 		result->hashfuncid = InvalidOid;
 		result->negfuncid = InvalidOid;
@@ -294,172 +412,34 @@ seal_rewrite_array(ScalarArrayOpExpr *op, const SealObjects *objects)
 	return (Node *) result;
 }
 
-/* ---------------------------------------------------------------- ordering */
-
-static bool
-seal_rewrite_descending(Oid sortop)
-{
-	Oid opfamily;
-	Oid opcintype;
-	int16 strategy;
-
-	return get_ordering_op_properties(sortop, &opfamily, &opcintype, &strategy) &&
-		   strategy == BTGreaterStrategyNumber;
-}
-
-/*
- * Sends an ordering to the opened text: a junk column of the target list that
- * casts, and a sort clause that uses it.
- */
-static List *
-seal_rewrite_order(List *clauses, List **targetlist, const SealObjects *objects)
-{
-	List *result = NIL;
-	ListCell *lc;
-
-	foreach (lc, clauses)
-	{
-		SortGroupClause *clause = lfirst_node(SortGroupClause, lc);
-		TargetEntry *entry = get_sortgroupclause_tle(clause, *targetlist);
-		TargetEntry *text;
-		SortGroupClause *by_text;
-		bool descending;
-
-		if (!seal_rewrite_is_sealed((Node *) entry->expr, objects))
-		{
-			result = lappend(result, clause);
-			continue;
-		}
-		descending = seal_rewrite_descending(clause->sortop);
-		text = makeTargetEntry(
-			(Expr *) seal_rewrite_to_text(copyObject((Node *) entry->expr), objects),
-			list_length(*targetlist) + 1, NULL, true);
-		*targetlist = lappend(*targetlist, text);
-		by_text = makeNode(SortGroupClause);
-		by_text->tleSortGroupRef = assignSortGroupRef(text, *targetlist);
-		by_text->eqop = REWRITE_TEXT_EQ;
-		by_text->sortop = descending ? REWRITE_TEXT_GT : REWRITE_TEXT_LT;
-		by_text->nulls_first = clause->nulls_first;
-		by_text->hashable = true;
-		result = lappend(result, by_text);
-	}
-	return result;
-}
-
-static bool
-seal_rewrite_orders_sealed(List *clauses, List *targetlist, const SealObjects *objects)
-{
-	ListCell *lc;
-
-	foreach (lc, clauses)
-		if (seal_rewrite_is_sealed(
-				(Node *) get_sortgroupclause_tle(lfirst_node(SortGroupClause, lc), targetlist)
-					->expr,
-				objects))
-			return true;
-	return false;
-}
-
-static void
-seal_rewrite_refuse(const char *what, const char *hint)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("%s", what),
-			 errdetail("Sealed values are ordered and grouped by keyed tags, which would give a "
-					   "wrong answer here."),
-			 errhint("%s", hint)));
-}
-
-/* Grouping by tags is right only among values under one key. */
-static void
-seal_rewrite_check_group(List *clauses, List *targetlist, const SealObjects *objects)
-{
-	ListCell *lc;
-
-	foreach (lc, clauses)
-	{
-		Node *expr =
-			(Node *) get_sortgroupclause_tle(lfirst_node(SortGroupClause, lc), targetlist)->expr;
-
-		if (seal_rewrite_is_sealed(expr, objects) && seal_rewrite_key(expr) == SEAL_KEY_NONE)
-			seal_rewrite_refuse("can't group values that may be sealed under different keys",
-								"Cast the expression to text, or to sealed_text with one key.");
-	}
-}
-
-static bool
-seal_rewrite_check_set(Node *node, void *context)
-{
-	const SealObjects *objects = context;
-
-	if (node == NULL)
-		return false;
-	if (IsA(node, SetOperationStmt))
-	{
-		SetOperationStmt *set = (SetOperationStmt *) node;
-		ListCell *type;
-		ListCell *typmod;
-
-		if (!(set->op == SETOP_UNION && set->all))
-			forboth(type, set->colTypes, typmod,
-					set->colTypmods) if (lfirst_oid(type) == objects->type &&
-										 lfirst_int(typmod) < 0)
-				seal_rewrite_refuse("can't compare columns sealed under different keys in UNION, "
-									"INTERSECT or EXCEPT",
-									"Cast the columns to text, or use UNION ALL.");
-		return seal_rewrite_check_set(set->larg, context) ||
-			   seal_rewrite_check_set(set->rarg, context);
-	}
-	return false;
-}
-
-static void
-seal_rewrite_clauses(Query *query, const SealObjects *objects)
-{
-	ListCell *lc;
-
-	seal_rewrite_check_group(query->groupClause, query->targetList, objects);
-	if (!query->hasDistinctOn)
-		seal_rewrite_check_group(query->distinctClause, query->targetList, objects);
-	if (query->setOperations != NULL)
-	{
-		(void) seal_rewrite_check_set(query->setOperations, (void *) objects);
-		if (seal_rewrite_orders_sealed(query->sortClause, query->targetList, objects))
-			seal_rewrite_refuse(
-				"can't order the result of UNION, INTERSECT or EXCEPT by a sealed "
-				"column",
-				"Put it into a subquery: SELECT * FROM (... UNION ...) u ORDER BY ...");
-		return;
-	}
-	if (query->hasDistinctOn &&
-		seal_rewrite_orders_sealed(query->distinctClause, query->targetList, objects))
-		seal_rewrite_refuse("can't use DISTINCT ON with a sealed column",
-							"Write DISTINCT ON (column::text), and ORDER BY column::text.");
-	if (query->distinctClause != NIL &&
-		seal_rewrite_orders_sealed(query->sortClause, query->targetList, objects))
-		seal_rewrite_refuse(
-			"can't order by a sealed column with DISTINCT",
-			"Put it into a subquery: SELECT * FROM (SELECT DISTINCT ...) d ORDER BY "
-			"...");
-	query->sortClause = seal_rewrite_order(query->sortClause, &query->targetList, objects);
-	foreach (lc, query->windowClause)
-	{
-		WindowClause *window = lfirst_node(WindowClause, lc);
-
-		window->orderClause = seal_rewrite_order(window->orderClause, &query->targetList, objects);
-	}
-}
-
+/* GREATEST and LEAST go by the opened values. */
 static Node *
-seal_rewrite_aggregate(Aggref *aggregate, const SealObjects *objects)
+seal_rewrite_min_max(MinMaxExpr *expression)
 {
-	if (!seal_rewrite_orders_sealed(aggregate->aggorder, aggregate->args, objects))
-		return (Node *) aggregate;
-	if (aggregate->aggdistinct != NIL)
-		seal_rewrite_refuse("can't order a DISTINCT aggregate by a sealed column",
-							"Cast the argument and the ordering to text.");
-	aggregate->aggorder = seal_rewrite_order(aggregate->aggorder, &aggregate->args, objects);
-	return (Node *) aggregate;
+	const SealObjects *objects = seal_sealed_type_find(expression->minmaxtype);
+	SealKeyId key = SEAL_KEY_NONE;
+	ListCell *lc;
+
+	if (objects == NULL)
+		return (Node *) expression;
+	foreach (lc, expression->args)
+	{
+		SealKeyId its = seal_rewrite_key(lfirst(lc));
+
+		if (its != SEAL_KEY_NONE && key != SEAL_KEY_NONE && its != key)
+			key = SEAL_KEY_NONE;
+		else if (its != SEAL_KEY_NONE)
+			key = its;
+		if (key == SEAL_KEY_NONE)
+			break;
+		lfirst(lc) = seal_rewrite_to_base(lfirst(lc), objects);
+	}
+	if (key == SEAL_KEY_NONE || !OidIsValid(objects->base_lt))
+		seal_rewrite_refuse("can't compare these sealed values in GREATEST or LEAST",
+							"Cast the arguments to their base type.");
+	expression->minmaxtype = seal_kinds[objects->kind].base;
+	expression->minmaxcollid = seal_kinds[objects->kind].collation;
+	return seal_rewrite_from_base((Node *) expression, key, objects);
 }
 
 /* ---------------------------------------------------------------- the walk */
@@ -467,72 +447,108 @@ seal_rewrite_aggregate(Aggref *aggregate, const SealObjects *objects)
 static Node *
 seal_rewrite_mutate(Node *node, void *context)
 {
-	const SealObjects *objects = context;
-
 	if (node == NULL)
 		return NULL;
 	if (IsA(node, Query))
-	{
-		Query *query = query_tree_mutator((Query *) node, seal_rewrite_mutate, context, 0);
-
-		seal_rewrite_clauses(query, objects);
-		return (Node *) query;
-	}
+		return (Node *) seal_rewrite_order_query(
+			query_tree_mutator((Query *) node, seal_rewrite_mutate, context, 0));
 	node = expression_tree_mutator(node, seal_rewrite_mutate, context);
 	switch (nodeTag(node))
 	{
 		case T_OpExpr:
-			return seal_rewrite_operator((OpExpr *) node, objects);
+			return seal_rewrite_operator((OpExpr *) node);
 		case T_ScalarArrayOpExpr:
-		{
-			Oid opno = ((ScalarArrayOpExpr *) node)->opno;
-
-			if (opno == objects->eq || opno == objects->ne || opno == objects->eq_text ||
-				opno == objects->ne_text)
-				return seal_rewrite_array((ScalarArrayOpExpr *) node, objects);
-			return node;
-		}
+			return seal_rewrite_array((ScalarArrayOpExpr *) node);
 		case T_Aggref:
-			return seal_rewrite_aggregate((Aggref *) node, objects);
+			return seal_rewrite_order_aggregate((Aggref *) node);
 		case T_MinMaxExpr:
-			if (((MinMaxExpr *) node)->minmaxtype == objects->type)
-				seal_rewrite_refuse("can't compare sealed values in GREATEST or LEAST",
-									"Cast the arguments to text.");
-			return node;
+			return seal_rewrite_min_max((MinMaxExpr *) node);
 		default:
 			return node;
 	}
+}
+
+/* Is this one of the functions that take a literal for what it is? */
+static bool
+seal_rewrite_takes_literal(Node *node)
+{
+	FuncExpr *call = (FuncExpr *) node;
+	const SealObjects *objects;
+
+	if (!IsA(node, FuncExpr) || call->args == NIL)
+		return false;
+	objects = seal_sealed_type_find(exprType(linitial(call->args)));
+	return objects != NULL && (call->funcid == objects->rekey || call->funcid == objects->probe ||
+							   call->funcid == objects->to_base || call->funcid == objects->typed);
+}
+
+/*
+ * The literals and parameters that are left may reach the result: it is to show them, as
+ * it would show any literal.  The plan goes on holding armor.
+ */
+static Node *
+seal_rewrite_show(Node *node, void *context)
+{
+	const SealObjects *objects;
+
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Query))
+		return (Node *) query_tree_mutator((Query *) node, seal_rewrite_show, context, 0);
+	if (seal_rewrite_takes_literal(node) &&
+		seal_rewrite_is_input(linitial(((FuncExpr *) node)->args)))
+		return node;
+	if ((IsA(node, Const) && !((Const *) node)->constisnull) ||
+		(IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXTERN))
+	{
+		objects = seal_sealed_type_find(exprType(node));
+		if (objects == NULL || exprTypmod(node) >= 0)
+			return node;
+		return (Node *) makeFuncExpr(objects->typed, objects->type, list_make1(node),
+									 seal_kinds[objects->kind].collation, InvalidOid,
+									 COERCE_IMPLICIT_CAST);
+	}
+	return expression_tree_mutator(node, seal_rewrite_show, context);
 }
 
 /* Is anything sealed in the query? */
 static bool
 seal_rewrite_mentions(Node *node, void *context)
 {
-	const SealObjects *objects = context;
-
 	if (node == NULL)
 		return false;
 	if (IsA(node, Query))
 		return query_tree_walker((Query *) node, seal_rewrite_mentions, context, 0);
-	if (IsA(node, Var))
-		return getBaseType(((Var *) node)->vartype) == objects->type;
-	if (IsA(node, Const))
-		return ((Const *) node)->consttype == objects->type;
-	if (IsA(node, Param))
-		return getBaseType(((Param *) node)->paramtype) == objects->type;
-	if (IsA(node, FuncExpr) && ((FuncExpr *) node)->funcresulttype == objects->type)
-		return true;
+	switch (nodeTag(node))
+	{
+		case T_Var:
+		case T_Const:
+		case T_Param:
+		case T_FuncExpr:
+		case T_CoerceViaIO:
+		case T_CoerceToDomain:
+			if (seal_rewrite_sealed(node) != NULL ||
+				seal_sealed_type_find_array(exprType(node)) != NULL)
+				return true;
+			break;
+		default:
+			break;
+	}
 	return expression_tree_walker(node, seal_rewrite_mentions, context);
 }
 
-/* Called before planning.  Returns the query itself where nothing is sealed. */
+/*
+ * Called before planning.  Returns the query itself where nothing is sealed.  What the
+ * plan depends on besides is added to invalidation.
+ */
 Query *
-seal_rewrite_query(Query *query)
+seal_rewrite_query(Query *query, List **invalidation)
 {
-	const SealObjects *objects = seal_sealed_type_objects();
-
-	if (objects == NULL || query->utilityStmt != NULL ||
-		!seal_rewrite_mentions((Node *) query, (void *) objects))
+	if (query->commandType == CMD_UTILITY || !seal_sealed_type_present())
 		return query;
-	return (Query *) seal_rewrite_mutate((Node *) query, (void *) objects);
+	seal_rewrite_inline(query, invalidation);
+	if (!seal_rewrite_mentions((Node *) query, NULL))
+		return query;
+	query = (Query *) seal_rewrite_mutate((Node *) query, NULL);
+	return (Query *) seal_rewrite_show((Node *) query, NULL);
 }

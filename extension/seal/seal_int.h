@@ -228,6 +228,40 @@ extern void seal_right_forget(void);
 
 extern void seal_right_init(void);
 
+/* ---- kind.c: what a sealed type seals ---- */
+
+/* In the envelope: never renumbered. */
+typedef enum SealKind
+{
+	SEAL_KIND_TEXT = 1,
+	SEAL_KIND_BYTEA,
+	SEAL_KIND_BOOL,
+	SEAL_KIND_INT8,
+	SEAL_KIND_NUMERIC,
+	SEAL_KIND_DATE,
+	SEAL_KIND_TIMESTAMPTZ,
+	SEAL_KIND_UUID,
+	SEAL_KIND_JSONB
+} SealKind;
+
+#define SEAL_KINDS ((int) SEAL_KIND_JSONB)
+
+/*
+ * A value to be sealed: its bytes, and those that its equality tag is made over, which
+ * are equal just where values are.  What is owned is wiped by seal_kind_release().
+ */
+typedef struct SealPlain
+{
+	SealKind kind;
+	const char *data;
+	Size len;
+	const char *same;
+	Size samelen;
+	struct varlena *owned;
+	struct varlena *owned_same;
+	char fixed[16];
+} SealPlain;
+
 /* ---- envelope.c: the format and its cipher ---- */
 
 /*
@@ -235,15 +269,22 @@ extern void seal_right_init(void);
  * envelope bears an equality tag unless the key was created with search 'none'.
  * Raises WD1xx, WD2xx.
  */
-extern struct varlena *seal_envelope_seal(SealKeyId key, const char *data, Size len);
+extern struct varlena *seal_envelope_seal(SealKeyId key, const SealPlain *plain);
 
 /*
  * Like seal_envelope_seal(), for a literal that came without a key: under the
  * default key, and marked.  A marked value may be re-keyed without the unseal
  * right, because whoever has it typed it; it is never stored in a column.
  */
-extern struct varlena *seal_envelope_seal_literal(const char *data, Size len);
+extern struct varlena *seal_envelope_seal_literal(const SealPlain *plain);
 extern bool seal_envelope_is_literal(struct varlena *value);
+
+/*
+ * A literal as it stands in a running statement: output shows it to whoever it reaches,
+ * like any literal.  Definitions and plans hold the other kind, which output armors.
+ */
+extern struct varlena *seal_envelope_seal_typed(const SealPlain *plain);
+extern bool seal_envelope_is_typed(struct varlena *value);
 
 /* As seal_envelope_open(), for literals: not counted in seal_opens(). */
 extern struct varlena *seal_envelope_open_uncounted(const struct varlena *envelope);
@@ -277,18 +318,21 @@ extern SealKeyId seal_envelope_version(struct varlena *value, uint16 *version);
  */
 extern struct varlena *seal_envelope_reseal(const struct varlena *envelope);
 
+/* What kind of value a possibly toasted envelope or probe is of. */
+extern SealKind seal_envelope_kind(struct varlena *value);
+
 /* Key id and tag of a possibly toasted envelope; false where it bears no tag. */
 extern bool seal_envelope_tag(struct varlena *value, SealKeyId *key, uint8 tag[SEAL_TAG_LENGTH]);
 
 /* The tag that a plaintext has under a key. */
-extern void seal_envelope_make_tag(SealKeyId key, const char *data, Size len,
+extern void seal_envelope_make_tag(SealKeyId key, const SealPlain *plain,
 								   uint8 tag[SEAL_TAG_LENGTH]);
 
 /*
  * A probe: an envelope-shaped value that holds only key id and tag, to be
  * compared and hashed but never stored (opening and storing it is refused).
  */
-extern struct varlena *seal_envelope_probe(SealKeyId key, const char *data, Size len);
+extern struct varlena *seal_envelope_probe(SealKeyId key, const SealPlain *plain);
 
 /* Bytes of the plaintext of a (possibly toasted) envelope; opens nothing. */
 extern Size seal_envelope_length(struct varlena *value);

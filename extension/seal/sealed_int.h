@@ -8,14 +8,52 @@
 
 #include "seal/seal_int.h"
 
+#include "lib/stringinfo.h"
 #include "nodes/parsenodes.h"
 #include "utils/array.h"
+
+/* ---- kind.c ---- */
+
+typedef struct SealKindInfo
+{
+	const char *name; /* of the base type; the sealed one's is sealed_NAME */
+	Oid base;
+	Oid base_array;
+	Oid collation; /* of comparisons by opened values */
+	int length;	   /* of the sealed bytes; -1 varies */
+	PGFunction in;
+	PGFunction out;
+	PGFunction receive;
+	PGFunction send;
+} SealKindInfo;
+
+extern const SealKindInfo seal_kinds[SEAL_KINDS + 1];
+
+/* Fills plain from a value of the base type, or from bytes that were sealed. */
+extern void seal_kind_encode(SealPlain *plain, SealKind kind, Datum value);
+extern void seal_kind_plain(SealPlain *plain, SealKind kind, const char *data, Size len);
+extern void seal_kind_release(SealPlain *plain);
+
+/* A base type's value from sealed bytes, palloc'd.  Raises WD210 where they are none. */
+extern Datum seal_kind_decode(SealKind kind, const char *data, Size len);
+
+/* The base type's own input and output, with errors that do not quote the value. */
+extern Datum seal_kind_input(SealKind kind, char *text);
+extern Datum seal_kind_receive(SealKind kind, StringInfo buffer);
+extern char *seal_kind_output(SealKind kind, Datum value);
 
 /* ---- sealed_io.c ---- */
 
 extern bool seal_sealed_io_shown(void);
-extern struct varlena *seal_sealed_io_seal(const char *data, Size len, int32 typmod);
+extern void seal_sealed_io_mark_shown(void);
+extern struct varlena *seal_sealed_io_seal(const SealPlain *plain, int32 typmod);
 extern struct varlena *seal_sealed_io_open(const struct varlena *envelope);
+extern void seal_sealed_io_check_kind(struct varlena *value, SealKind kind);
+
+/* ---- sealed_cast.c ---- */
+
+/* Casts between a sealed type's base and types that SQL lets stand in for it. */
+extern Datum seal_sealed_cast_convert(PGFunction function, Datum value);
 
 /* ---- sealed_ops.c ---- */
 
@@ -23,31 +61,51 @@ extern struct varlena *seal_sealed_ops_probe(struct varlena *value, SealKeyId ke
 
 /* ---- sealed_type.c: the catalog's oids of the sealed types ---- */
 
+/* Base types and those that compare with a sealed column without a cast. */
+#define SEAL_MIXED_MAX 3
+
+typedef struct SealMixed
+{
+	Oid type; /* InvalidOid: no more */
+	Oid eq;	  /* sealed, other */
+	Oid ne;
+	Oid eq_commuted; /* other, sealed */
+	Oid ne_commuted;
+} SealMixed;
+
 typedef struct SealObjects
 {
+	SealKind kind;
 	Oid type;
 	Oid array;
 	Oid eq; /* sealed, sealed */
 	Oid ne;
-	Oid eq_text; /* sealed, text */
-	Oid ne_text;
-	Oid text_eq; /* text, sealed */
-	Oid text_ne;
-	Oid to_text;
+	SealMixed mixed[SEAL_MIXED_MAX]; /* the first is the base type's */
+	Oid to_base;
+	Oid from_base;
+	Oid rekey;
+	Oid typed;
 	Oid probe;
-	Oid probe_text;
+	Oid probe_base;
 	Oid probe_array;
-	Oid probe_text_array;
+	Oid probe_base_array;
+	Oid base_eq;
+	Oid base_ne;
+	Oid base_lt; /* InvalidOid where the base type has no order */
+	Oid base_gt;
 } SealObjects;
 
-/* NULL where this database has no sealed types. */
-extern const SealObjects *seal_sealed_type_objects(void);
-extern Oid seal_sealed_type_oid(void);
+/* Are there sealed types in this database?  Needs a transaction. */
+extern bool seal_sealed_type_present(void);
+/* Those of a sealed type, or NULL; domains are not looked through. */
+extern const SealObjects *seal_sealed_type_find(Oid type);
+extern const SealObjects *seal_sealed_type_find_array(Oid type);
+extern const SealObjects *seal_sealed_type_of_kind(SealKind kind);
 extern void seal_sealed_type_init(void);
 
 /* ---- rewrite.c: the planner's side ---- */
 
-extern Query *seal_rewrite_query(Query *query);
+extern Query *seal_rewrite_query(Query *query, List **invalidation);
 
 /* ---- redact.c: the log's side ---- */
 

@@ -30,15 +30,13 @@
 
 #define SEALED_ARMOR "\\sealed:"
 
-WARD_FUNCTION(ward_sealed_text_in);
-WARD_FUNCTION(ward_sealed_text_out);
-WARD_FUNCTION(ward_sealed_text_recv);
-WARD_FUNCTION(ward_sealed_text_send);
+WARD_FUNCTION(ward_sealed_out);
+WARD_FUNCTION(ward_sealed_send);
 WARD_FUNCTION(ward_sealed_typmod_in);
 WARD_FUNCTION(ward_sealed_typmod_out);
-WARD_FUNCTION(ward_sealed_text_rekey);
-WARD_FUNCTION(ward_sealed_text_from_text);
-WARD_FUNCTION(ward_sealed_text_to_text);
+WARD_FUNCTION(ward_sealed_rekey);
+WARD_FUNCTION(ward_sealed_typed);
+WARD_FUNCTION(ward_sealed_visible);
 
 /* Start of the statement that last showed plaintext; for redact.c. */
 static TimestampTz io_shown = 0;
@@ -48,6 +46,13 @@ bool
 seal_sealed_io_shown(void)
 {
 	return io_shown != 0 && io_shown == GetCurrentStatementStartTimestamp();
+}
+
+/* Errors of the running statement may show what was sealed. */
+void
+seal_sealed_io_mark_shown(void)
+{
+	io_shown = GetCurrentStatementStartTimestamp();
 }
 
 /* Is this armor (one backslash), or escaped plaintext (more)?  0 if neither. */
@@ -98,7 +103,7 @@ seal_sealed_io_refuse_armor(const char *detail)
  * who may restore are believed.
  */
 static struct varlena *
-seal_sealed_io_dearmor(const char *text, int len, int32 typmod)
+seal_sealed_io_dearmor(const char *text, int len, SealKind kind, int32 typmod)
 {
 	int prefix = strlen(SEALED_ARMOR);
 	int room = pg_b64_dec_len(len - prefix);
@@ -113,6 +118,8 @@ seal_sealed_io_dearmor(const char *text, int len, int32 typmod)
 	seal_envelope_check(VARDATA(envelope), decoded);
 	if (seal_envelope_is_probe(envelope))
 		seal_sealed_io_refuse_armor("It is a value of a plan, not of a column.");
+	if (seal_envelope_kind(envelope) != kind)
+		seal_sealed_io_refuse_armor("It was sealed as a value of another type.");
 	key = seal_envelope_version(envelope, &version);
 	/* A literal comes back in a view's definition; it stays one. */
 	if (typmod >= 0 && (key != typmod || seal_envelope_is_literal(envelope)))
@@ -134,26 +141,24 @@ seal_sealed_io_dearmor(const char *text, int len, int32 typmod)
 
 /* Seals plaintext for a type modifier: a key's id, or -1. */
 struct varlena *
-seal_sealed_io_seal(const char *data, Size len, int32 typmod)
+seal_sealed_io_seal(const SealPlain *plain, int32 typmod)
 {
 	core_preload_require();
-	return typmod >= 0 ? seal_envelope_seal(typmod, data, len)
-					   : seal_envelope_seal_literal(data, len);
+	return typmod >= 0 ? seal_envelope_seal(typmod, plain) : seal_envelope_seal_literal(plain);
 }
 
-static struct varlena *
-seal_sealed_io_input(const char *text, Size len, int32 typmod)
+/*
+ * Raises unless a value is of the kind that its SQL type says.  Whoever can put a
+ * value of one sealed type where another is expected must not get at memory by it.
+ */
+void
+seal_sealed_io_check_kind(struct varlena *value, SealKind kind)
 {
-	int backslashes = seal_sealed_io_backslashes(text, len);
-
-	if (backslashes == 1)
-		return seal_sealed_io_dearmor(text, (int) len, typmod);
-	if (backslashes > 1)
-	{
-		text++;
-		len--;
-	}
-	return seal_sealed_io_seal(text, len, typmod);
+	if (unlikely(seal_envelope_kind(value) != kind))
+		ereport(ERROR, (errcode(ERRCODE_WARD_ENVELOPE_CORRUPT),
+						errmsg("sealed value is not of type sealed_%s", seal_kinds[kind].name),
+						errdetail("It was sealed as a value of another type."),
+						errhint("Restore the row from a backup.")));
 }
 
 /*
@@ -169,72 +174,185 @@ seal_sealed_io_open(const struct varlena *envelope)
 	return seal_envelope_open(envelope);
 }
 
-/* Text of a value for the current user: plaintext, or armor.  palloc'd. */
-static char *
-seal_sealed_io_output(struct varlena *envelope, int *length)
+/* ---------------------------------------------------------------- input */
+
+/* Text of a sealed type.  What is armor, or looks like it, is told apart first. */
+static struct varlena *
+seal_sealed_io_input(char *text, SealKind kind, int32 typmod)
 {
-	struct varlena *plain;
-	char *text;
-	int len;
-	int escape;
+	Size len = strlen(text);
+	int backslashes = seal_sealed_io_backslashes(text, len);
+	struct varlena *result;
+	SealPlain plain;
 
 	core_preload_require();
-	if (seal_envelope_is_probe(envelope) || seal_envelope_is_literal(envelope) ||
-		!seal_right_may_open(seal_envelope_key(envelope)))
-		return seal_sealed_io_armor(envelope, length);
-	plain = seal_envelope_open(envelope);
-	io_shown = GetCurrentStatementStartTimestamp();
-	len = VARSIZE_ANY_EXHDR(plain);
-	escape = seal_sealed_io_backslashes(VARDATA_ANY(plain), len) > 0 ? 1 : 0;
-	text = palloc(len + escape + 1);
+	if (backslashes == 1)
+		return seal_sealed_io_dearmor(text, (int) len, kind, typmod);
+	if (backslashes > 1)
+		text++;
+	if (kind == SEAL_KIND_TEXT)
+		seal_kind_plain(&plain, kind, text, strlen(text));
+	else
+		seal_kind_encode(&plain, kind, seal_kind_input(kind, text));
+	result = seal_sealed_io_seal(&plain, typmod);
+	seal_kind_release(&plain);
+	return result;
+}
+
+/* The base type's binary form, or armor; escaped like text. */
+static struct varlena *
+seal_sealed_io_receive(StringInfo buffer, SealKind kind, int32 typmod)
+{
+	const char *bytes = buffer->data + buffer->cursor;
+	Size len = (Size) (buffer->len - buffer->cursor);
+	int backslashes = seal_sealed_io_backslashes(bytes, len);
+	struct varlena *result;
+	SealPlain plain;
+
+	core_preload_require();
+	if (backslashes == 1)
+	{
+		buffer->cursor = buffer->len;
+		return seal_sealed_io_dearmor(bytes, (int) len, kind, typmod);
+	}
+	if (backslashes > 1)
+		buffer->cursor++;
+	if (kind == SEAL_KIND_TEXT)
+	{
+		int converted;
+		char *text = pq_getmsgtext(buffer, buffer->len - buffer->cursor, &converted);
+
+		seal_kind_plain(&plain, kind, text, (Size) converted);
+	}
+	else
+		seal_kind_encode(&plain, kind, seal_kind_receive(kind, buffer));
+	result = seal_sealed_io_seal(&plain, typmod);
+	seal_kind_release(&plain);
+	return result;
+}
+
+#define SEALED_INPUT(name, kind)                                                                   \
+	WARD_FUNCTION(ward_sealed_##name##_in);                                                        \
+	WARD_FUNCTION(ward_sealed_##name##_recv);                                                      \
+	Datum ward_sealed_##name##_in(PG_FUNCTION_ARGS)                                                \
+	{                                                                                              \
+		PG_RETURN_POINTER(seal_sealed_io_input(PG_GETARG_CSTRING(0), kind, PG_GETARG_INT32(2)));   \
+	}                                                                                              \
+	Datum ward_sealed_##name##_recv(PG_FUNCTION_ARGS)                                              \
+	{                                                                                              \
+		PG_RETURN_POINTER(                                                                         \
+			seal_sealed_io_receive((StringInfo) PG_GETARG_POINTER(0), kind, PG_GETARG_INT32(2)));  \
+	}
+
+SEALED_INPUT(text, SEAL_KIND_TEXT)
+SEALED_INPUT(bytea, SEAL_KIND_BYTEA)
+SEALED_INPUT(bool, SEAL_KIND_BOOL)
+SEALED_INPUT(int8, SEAL_KIND_INT8)
+SEALED_INPUT(numeric, SEAL_KIND_NUMERIC)
+SEALED_INPUT(date, SEAL_KIND_DATE)
+SEALED_INPUT(timestamptz, SEAL_KIND_TIMESTAMPTZ)
+SEALED_INPUT(uuid, SEAL_KIND_UUID)
+SEALED_INPUT(jsonb, SEAL_KIND_JSONB)
+
+/* ---------------------------------------------------------------- output */
+
+/* May the current user see this value opened?  Where not, armor is what is shown. */
+static bool
+seal_sealed_io_visible(struct varlena *envelope)
+{
+	core_preload_require();
+	if (seal_envelope_is_literal(envelope))
+		return seal_envelope_is_typed(envelope);
+	return !seal_envelope_is_probe(envelope) && seal_right_may_open(seal_envelope_key(envelope));
+}
+
+/* Opens a value that is visible, for output; errors may show it from here on. */
+static struct varlena *
+seal_sealed_io_show(struct varlena *envelope)
+{
+	struct varlena *opened = seal_envelope_is_literal(envelope)
+								 ? seal_envelope_open_uncounted(envelope)
+								 : seal_envelope_open(envelope);
+
+	seal_sealed_io_mark_shown();
+	return opened;
+}
+
+/* A copy with a terminating zero, behind one more backslash where it looks like armor. */
+static char *
+seal_sealed_io_escape(const char *data, Size len, int *length)
+{
+	int escape = seal_sealed_io_backslashes(data, len) > 0 ? 1 : 0;
+	char *text = palloc(len + escape + 1);
+
 	if (escape)
 		text[0] = '\\';
-	memcpy(text + escape, VARDATA_ANY(plain), len);
+	memcpy(text + escape, data, len);
 	text[len + escape] = '\0';
-	*length = len + escape;
-	pfree(plain);
+	*length = (int) len + escape;
 	return text;
 }
 
 Datum
-ward_sealed_text_in(PG_FUNCTION_ARGS)
+ward_sealed_out(PG_FUNCTION_ARGS)
 {
-	char *text = PG_GETARG_CSTRING(0);
-
-	PG_RETURN_POINTER(seal_sealed_io_input(text, strlen(text), PG_GETARG_INT32(2)));
-}
-
-Datum
-ward_sealed_text_out(PG_FUNCTION_ARGS)
-{
+	struct varlena *envelope = (struct varlena *) PG_DETOAST_DATUM_PACKED(PG_GETARG_DATUM(0));
+	SealKind kind = seal_envelope_kind(envelope);
+	struct varlena *opened;
+	char *text;
 	int length;
 
-	PG_RETURN_CSTRING(seal_sealed_io_output(
-		(struct varlena *) PG_DETOAST_DATUM_PACKED(PG_GETARG_DATUM(0)), &length));
+	if (!seal_sealed_io_visible(envelope))
+		PG_RETURN_CSTRING(seal_sealed_io_armor(envelope, &length));
+	opened = seal_sealed_io_show(envelope);
+	if (kind == SEAL_KIND_TEXT)
+		text = seal_sealed_io_escape(VARDATA_ANY(opened), VARSIZE_ANY_EXHDR(opened), &length);
+	else
+	{
+		text = seal_kind_output(
+			kind, seal_kind_decode(kind, VARDATA_ANY(opened), VARSIZE_ANY_EXHDR(opened)));
+		/* Only bytea in its old form can look like armor. */
+		if (seal_sealed_io_backslashes(text, strlen(text)) > 0)
+			text = seal_sealed_io_escape(text, strlen(text), &length);
+	}
+	pfree(opened);
+	PG_RETURN_CSTRING(text);
 }
 
 Datum
-ward_sealed_text_recv(PG_FUNCTION_ARGS)
+ward_sealed_send(PG_FUNCTION_ARGS)
 {
-	StringInfo buffer = (StringInfo) PG_GETARG_POINTER(0);
-	int len;
-	char *text = pq_getmsgtext(buffer, buffer->len - buffer->cursor, &len);
-
-	PG_RETURN_POINTER(seal_sealed_io_input(text, len, PG_GETARG_INT32(2)));
-}
-
-Datum
-ward_sealed_text_send(PG_FUNCTION_ARGS)
-{
+	struct varlena *envelope = (struct varlena *) PG_DETOAST_DATUM_PACKED(PG_GETARG_DATUM(0));
+	SealKind kind = seal_envelope_kind(envelope);
 	StringInfoData buffer;
+	struct varlena *opened;
+	char *bytes;
 	int length;
-	char *text = seal_sealed_io_output(
-		(struct varlena *) PG_DETOAST_DATUM_PACKED(PG_GETARG_DATUM(0)), &length);
 
 	pq_begintypsend(&buffer);
-	pq_sendtext(&buffer, text, length);
+	if (!seal_sealed_io_visible(envelope))
+	{
+		bytes = seal_sealed_io_armor(envelope, &length);
+		pq_sendbytes(&buffer, bytes, length);
+		PG_RETURN_BYTEA_P(pq_endtypsend(&buffer));
+	}
+	opened = seal_sealed_io_show(envelope);
+	if (kind == SEAL_KIND_TEXT)
+	{
+		bytes = seal_sealed_io_escape(VARDATA_ANY(opened), VARSIZE_ANY_EXHDR(opened), &length);
+		pq_sendtext(&buffer, bytes, length);
+	}
+	else
+	{
+		/* What was sealed is the binary form. */
+		bytes = seal_sealed_io_escape(VARDATA_ANY(opened), VARSIZE_ANY_EXHDR(opened), &length);
+		pq_sendbytes(&buffer, bytes, length);
+	}
+	pfree(opened);
 	PG_RETURN_BYTEA_P(pq_endtypsend(&buffer));
 }
+
+/* ---------------------------------------------------------------- type modifier */
 
 /* sealed_text('key name'), or ('#number') for a key whose name is not known here. */
 Datum
@@ -280,39 +398,55 @@ ward_sealed_typmod_out(PG_FUNCTION_ARGS)
 
 /* Coercion to a column's key: values under another key are sealed anew. */
 Datum
-ward_sealed_text_rekey(PG_FUNCTION_ARGS)
+ward_sealed_rekey(PG_FUNCTION_ARGS)
 {
 	struct varlena *value = (struct varlena *) PG_GETARG_POINTER(0);
 	int32 typmod = PG_GETARG_INT32(1);
-	struct varlena *plain;
+	struct varlena *opened;
 	struct varlena *result;
+	SealPlain plain;
 
 	if (typmod < 0 || (seal_envelope_key(value) == typmod && !seal_envelope_is_literal(value) &&
 					   !seal_envelope_is_probe(value)))
 		PG_RETURN_POINTER(value);
-	plain = seal_sealed_io_open((struct varlena *) PG_DETOAST_DATUM_PACKED(PG_GETARG_DATUM(0)));
-	result = seal_envelope_seal(typmod, VARDATA_ANY(plain), VARSIZE_ANY_EXHDR(plain));
-	core_secret_wipe(VARDATA_ANY(plain), VARSIZE_ANY_EXHDR(plain));
-	pfree(plain);
+	value = (struct varlena *) PG_DETOAST_DATUM_PACKED(PG_GETARG_DATUM(0));
+	opened = seal_sealed_io_open(value);
+	seal_kind_plain(&plain, seal_envelope_kind(value), VARDATA_ANY(opened),
+					VARSIZE_ANY_EXHDR(opened));
+	result = seal_envelope_seal(typmod, &plain);
+	seal_kind_release(&plain);
+	core_secret_wipe(VARDATA_ANY(opened), VARSIZE_ANY_EXHDR(opened));
+	pfree(opened);
 	PG_RETURN_POINTER(result);
 }
 
+/*
+ * sealed_typed(literal): put around the literals of a statement by rewrite.c, so that
+ * its result shows them.
+ */
 Datum
-ward_sealed_text_from_text(PG_FUNCTION_ARGS)
-{
-	text *plain = PG_GETARG_TEXT_PP(0);
-
-	PG_RETURN_POINTER(
-		seal_sealed_io_seal(VARDATA_ANY(plain), VARSIZE_ANY_EXHDR(plain), PG_GETARG_INT32(1)));
-}
-
-Datum
-ward_sealed_text_to_text(PG_FUNCTION_ARGS)
+ward_sealed_typed(PG_FUNCTION_ARGS)
 {
 	struct varlena *value = (struct varlena *) PG_DETOAST_DATUM_PACKED(PG_GETARG_DATUM(0));
+	struct varlena *opened;
+	struct varlena *result;
+	SealPlain plain;
 
-	core_preload_require();
-	/* An error below may print what this statement has computed from it. */
-	io_shown = GetCurrentStatementStartTimestamp();
-	PG_RETURN_POINTER(seal_sealed_io_open(value));
+	if (!seal_envelope_is_literal(value) || seal_envelope_is_typed(value))
+		PG_RETURN_POINTER(value);
+	opened = seal_envelope_open_uncounted(value);
+	seal_kind_plain(&plain, seal_envelope_kind(value), VARDATA_ANY(opened),
+					VARSIZE_ANY_EXHDR(opened));
+	result = seal_envelope_seal_typed(&plain);
+	seal_kind_release(&plain);
+	core_secret_wipe(VARDATA_ANY(opened), VARSIZE_ANY_EXHDR(opened));
+	pfree(opened);
+	PG_RETURN_POINTER(result);
+}
+
+/* sealed_visible(value): would output show it opened to the current user? */
+Datum
+ward_sealed_visible(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(seal_sealed_io_visible((struct varlena *) PG_GETARG_POINTER(0)));
 }

@@ -18,14 +18,23 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
+#include "utils/typcache.h"
 
-static SealObjects objects;
-static bool objects_known = false;
+/* Beside its base type, what compares with each kind. */
+static const Oid type_mixed[SEAL_KINDS + 1][SEAL_MIXED_MAX - 1] = {
+	[SEAL_KIND_INT8] = {INT4OID, INT2OID},
+	[SEAL_KIND_TIMESTAMPTZ] = {TIMESTAMPOID, DATEOID},
+};
+
+static SealObjects type_objects[SEAL_KINDS + 1];
+static Oid type_lowest = InvalidOid; /* of the types and arrays, to answer "no" at once */
+static Oid type_highest = InvalidOid;
+static bool type_known = false;
 
 static void
 seal_sealed_type_forget(Datum arg, int cacheid, uint32 hashvalue)
 {
-	objects_known = false;
+	type_known = false;
 }
 
 /* Called once, from seal_init(). */
@@ -36,66 +45,144 @@ seal_sealed_type_init(void)
 }
 
 static Oid
-seal_sealed_type_operator(char *name, Oid left, Oid right)
+seal_sealed_type_operator(const char *name, Oid left, Oid right)
 {
-	return OpernameGetOprid(list_make2(makeString("pg_catalog"), makeString(name)), left, right);
+	return OpernameGetOprid(list_make2(makeString("pg_catalog"), makeString(pstrdup(name))), left,
+							right);
 }
 
 static Oid
-seal_sealed_type_function(char *name, int nargs, Oid first, Oid second)
+seal_sealed_type_function(const char *name, int nargs, Oid first, Oid second, Oid third)
 {
-	Oid types[2] = {first, second};
+	Oid types[3] = {first, second, third};
 
-	return LookupFuncName(list_make2(makeString("pg_catalog"), makeString(name)), nargs, types,
-						  true);
+	return LookupFuncName(list_make2(makeString("pg_catalog"), makeString(pstrdup(name))), nargs,
+						  types, true);
 }
 
-/* See sealed_int.h.  Needs a transaction. */
-const SealObjects *
-seal_sealed_type_objects(void)
+/* Fills in one kind; false where the catalog has but a part of it. */
+static bool
+seal_sealed_type_load(SealKind kind, SealObjects *objects)
 {
-	if (!objects_known)
+	const SealKindInfo *info = &seal_kinds[kind];
+	char *name = psprintf("sealed_%s", info->name);
+	TypeCacheEntry *base;
+
+	memset(objects, 0, sizeof(*objects));
+	objects->kind = kind;
+	objects->type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(name),
+									ObjectIdGetDatum(PG_CATALOG_NAMESPACE));
+	if (!OidIsValid(objects->type))
+		return false;
+	objects->array = get_array_type(objects->type);
+	objects->eq = seal_sealed_type_operator("=", objects->type, objects->type);
+	objects->ne = seal_sealed_type_operator("<>", objects->type, objects->type);
+	for (int i = 0; i < SEAL_MIXED_MAX; i++)
 	{
-		SealObjects found = {0};
+		SealMixed *mixed = &objects->mixed[i];
 
-		objects_known = true;
-		found.type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("sealed_text"),
-									 ObjectIdGetDatum(PG_CATALOG_NAMESPACE));
-		if (OidIsValid(found.type))
-		{
-			found.array = get_array_type(found.type);
-			found.eq = seal_sealed_type_operator("=", found.type, found.type);
-			found.ne = seal_sealed_type_operator("<>", found.type, found.type);
-			found.eq_text = seal_sealed_type_operator("=", found.type, TEXTOID);
-			found.ne_text = seal_sealed_type_operator("<>", found.type, TEXTOID);
-			found.text_eq = seal_sealed_type_operator("=", TEXTOID, found.type);
-			found.text_ne = seal_sealed_type_operator("<>", TEXTOID, found.type);
-			found.to_text = seal_sealed_type_function("sealed_to_text", 1, found.type, InvalidOid);
-			found.probe = seal_sealed_type_function("sealed_probe", 2, found.type, INT4OID);
-			found.probe_text = seal_sealed_type_function("sealed_probe", 2, TEXTOID, INT4OID);
-			found.probe_array = seal_sealed_type_function("sealed_probe", 2, found.array, INT4OID);
-			found.probe_text_array =
-				seal_sealed_type_function("sealed_probe", 2, TEXTARRAYOID, INT4OID);
-		}
-		objects = found;
-		/* While the extension is being created, only a part is there. */
-		if (!OidIsValid(found.probe_text_array) && OidIsValid(found.type))
-			objects_known = false;
+		mixed->type = i == 0 ? info->base : type_mixed[kind][i - 1];
+		if (!OidIsValid(mixed->type))
+			break;
+		mixed->eq = seal_sealed_type_operator("=", objects->type, mixed->type);
+		mixed->ne = seal_sealed_type_operator("<>", objects->type, mixed->type);
+		mixed->eq_commuted = seal_sealed_type_operator("=", mixed->type, objects->type);
+		mixed->ne_commuted = seal_sealed_type_operator("<>", mixed->type, objects->type);
 	}
-	return OidIsValid(objects.probe_text_array) ? &objects : NULL;
+	objects->to_base = seal_sealed_type_function(psprintf("sealed_to_%s", info->name), 1,
+												 objects->type, InvalidOid, InvalidOid);
+	objects->from_base = seal_sealed_type_function(name, 3, info->base, INT4OID, BOOLOID);
+	objects->rekey = seal_sealed_type_function("sealed_rekey", 3, objects->type, INT4OID, BOOLOID);
+	objects->typed =
+		seal_sealed_type_function("sealed_typed", 1, objects->type, InvalidOid, InvalidOid);
+	objects->probe =
+		seal_sealed_type_function("sealed_probe", 2, objects->type, INT4OID, InvalidOid);
+	objects->probe_base =
+		seal_sealed_type_function("sealed_probe", 2, info->base, INT4OID, InvalidOid);
+	objects->probe_array =
+		seal_sealed_type_function("sealed_probe", 2, objects->array, INT4OID, InvalidOid);
+	objects->probe_base_array =
+		seal_sealed_type_function("sealed_probe", 2, info->base_array, INT4OID, InvalidOid);
+	base = lookup_type_cache(info->base, TYPECACHE_EQ_OPR | TYPECACHE_LT_OPR | TYPECACHE_GT_OPR);
+	objects->base_eq = base->eq_opr;
+	objects->base_ne = get_negator(base->eq_opr);
+	objects->base_lt = base->lt_opr;
+	objects->base_gt = base->gt_opr;
+	return OidIsValid(objects->probe_base_array);
 }
 
-/* Oid of sealed_text, or InvalidOid. */
-Oid
-seal_sealed_type_oid(void)
+static void
+seal_sealed_type_range(Oid type)
 {
-	(void) seal_sealed_type_objects();
-	return objects.type;
+	if (!OidIsValid(type_lowest) || type < type_lowest)
+		type_lowest = type;
+	if (type > type_highest)
+		type_highest = type;
+}
+
+/* See sealed_int.h. */
+bool
+seal_sealed_type_present(void)
+{
+	bool whole = true;
+
+	if (type_known)
+		return OidIsValid(type_lowest);
+	/* Set before the look-ups: an invalidation during them must win. */
+	type_known = true;
+	type_lowest = type_highest = InvalidOid;
+	for (int kind = 1; kind <= SEAL_KINDS && whole; kind++)
+		whole = seal_sealed_type_load((SealKind) kind, &type_objects[kind]);
+	/* While the extension is being created or dropped, only a part is there. */
+	if (!whole)
+	{
+		type_known = !OidIsValid(type_objects[SEAL_KIND_TEXT].type);
+		return false;
+	}
+	for (int kind = 1; kind <= SEAL_KINDS; kind++)
+	{
+		seal_sealed_type_range(type_objects[kind].type);
+		seal_sealed_type_range(type_objects[kind].array);
+	}
+	return true;
+}
+
+/* See sealed_int.h. */
+const SealObjects *
+seal_sealed_type_find(Oid type)
+{
+	if (!OidIsValid(type) || !seal_sealed_type_present() || type < type_lowest ||
+		type > type_highest)
+		return NULL;
+	for (int kind = 1; kind <= SEAL_KINDS; kind++)
+		if (type_objects[kind].type == type)
+			return &type_objects[kind];
+	return NULL;
+}
+
+/* See sealed_int.h. */
+const SealObjects *
+seal_sealed_type_find_array(Oid type)
+{
+	if (!OidIsValid(type) || !seal_sealed_type_present() || type < type_lowest ||
+		type > type_highest)
+		return NULL;
+	for (int kind = 1; kind <= SEAL_KINDS; kind++)
+		if (type_objects[kind].array == type)
+			return &type_objects[kind];
+	return NULL;
+}
+
+/* See sealed_int.h. */
+const SealObjects *
+seal_sealed_type_of_kind(SealKind kind)
+{
+	return seal_sealed_type_present() ? &type_objects[kind] : NULL;
 }
 
 /* See seal.h. */
 bool
 seal_type_is_sealed(Oid type)
 {
-	return OidIsValid(type) && type == seal_sealed_type_oid();
+	return seal_sealed_type_find(type) != NULL;
 }

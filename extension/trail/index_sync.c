@@ -39,10 +39,10 @@ index_sync_behind(TrailPosition reached, TrailPosition target, const TrailIndexR
 					   target),
 			 !report->launcher
 				 ? errhint("The index launcher is not running; the server log says why.")
-			 : report->no_slot
-				 ? errhint("No background worker could be started; raise max_worker_processes.")
 			 : report->outcome == TRAIL_INDEX_NO_EXTENSION
 				 ? errhint("If this transaction created the extension, commit it first.")
+			 : report->no_slot
+				 ? errhint("No background worker could be started; raise max_worker_processes.")
 			 : report->outcome == TRAIL_INDEX_FAILED
 				 ? errhint("The index worker failed; the server log says why.")
 				 : errhint("Ask again, or raise ward.sync_timeout.")));
