@@ -50,10 +50,8 @@ CREATE TABLE child () INHERITS (mother, father);
 SELECT ward.protect('mother', 'n', 'refuse.key');
 -- A view that sealed values can't serve fails now, not when it is next used.
 CREATE TABLE w (id int PRIMARY KEY, a text, b text);
-CREATE VIEW w_bad AS SELECT DISTINCT a FROM w ORDER BY a;
+CREATE VIEW w_bad AS SELECT array_agg(a) AS list FROM w GROUP BY id ORDER BY 1;
 SELECT ward.protect('w', 'a', 'refuse.key');
-CREATE VIEW w_two AS SELECT b, greatest(b, 'x') FROM w;
-SELECT ward.protect('w', 'b', 'refuse.key');
 SELECT relname FROM pg_class WHERE relname LIKE 'w\_%' AND relkind = 'v' ORDER BY 1;
 SELECT * FROM ward.protect_progress;
 SET client_min_messages = error;

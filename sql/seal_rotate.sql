@@ -1,5 +1,5 @@
 -- New versions of a key: old values open, look-ups hold, and everything stored moves.
-SELECT ward.create_key('rotate.a');
+SELECT ward.create_key('rotate.a', make_default => true);
 SELECT ward.create_key('rotate.quiet', 'none');
 CREATE ROLE rotate_reader;
 CREATE ROLE rotate_officer;

@@ -297,19 +297,22 @@ seal_literal_array_comparison(ScalarArrayOpExpr *op)
 
 /* A sealed literal as the plain constant that it was typed as. */
 static Node *
-seal_literal_open(Const *constant)
+seal_literal_open(const Const *constant)
 {
-	const SealObjects *objects = seal_sealed_type_objects();
-	struct varlena *plain;
+	const SealObjects *objects = seal_sealed_type_find(constant->consttype);
+	struct varlena *opened;
+	Datum value;
+	Oid base;
 
-	/* Literals of the other types stay as they are: they convert by themselves. */
-	if (objects == NULL || constant->constisnull || constant->consttype != objects->type ||
+	if (objects == NULL || constant->constisnull ||
 		!seal_envelope_is_literal((struct varlena *) DatumGetPointer(constant->constvalue)))
 		return (Node *) constant;
-	plain = seal_envelope_open_uncounted(
+	opened = seal_envelope_open_uncounted(
 		(struct varlena *) PG_DETOAST_DATUM_PACKED(constant->constvalue));
-	return (Node *) makeConst(TEXTOID, -1, DEFAULT_COLLATION_OID, -1, PointerGetDatum(plain), false,
-							  false);
+	value = seal_kind_decode(objects->kind, VARDATA_ANY(opened), VARSIZE_ANY_EXHDR(opened));
+	base = seal_kinds[objects->kind].base;
+	return (Node *) makeConst(base, -1, seal_kinds[objects->kind].collation, get_typlen(base),
+							  value, false, get_typbyval(base));
 }
 
 /* Casts between sealed and plain vanish from around a literal that is now plain. */
@@ -321,16 +324,17 @@ seal_literal_unwrap(FuncExpr *call)
 	if (call->args == NIL)
 		return (Node *) call;
 	argument = linitial(call->args);
-	if (!IsA(argument, Const) || ((Const *) argument)->consttype != TEXTOID ||
+	if (!IsA(argument, Const) ||
 		(call->funcformat != COERCE_IMPLICIT_CAST && call->funcformat != COERCE_EXPLICIT_CAST))
 		return (Node *) call;
 	if (seal_type_is_sealed(call->funcresulttype))
 		return argument;
-	if (call->funcresulttype == TEXTOID)
+	for (int kind = 1; kind <= SEAL_KINDS; kind++)
 	{
-		const SealObjects *objects = seal_sealed_type_objects();
+		const SealObjects *objects = seal_sealed_type_of_kind((SealKind) kind);
 
-		if (objects != NULL && call->funcid == objects->to_text)
+		if (objects != NULL && call->funcid == objects->to_base &&
+			((Const *) argument)->consttype == seal_kinds[kind].base)
 			return argument;
 	}
 	return (Node *) call;
