@@ -46,6 +46,7 @@ seal_shmem_request(void)
 		prev_shmem_request_hook();
 	seal_keyring_shmem_request();
 	seal_progress_shmem_request();
+	seal_kek_pkcs11_shmem_request();
 }
 
 static void
@@ -56,6 +57,7 @@ seal_shmem_startup(void)
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	seal_keyring_shmem_init();
 	seal_progress_shmem_init();
+	seal_kek_pkcs11_shmem_init();
 	LWLockRelease(AddinShmemInitLock);
 }
 

@@ -13,7 +13,8 @@
 #include "seal/kek_int.h"
 
 /* By the values of the settings. */
-static const SealKekProvider *const seal_kek_providers[] = {&seal_kek_file, &seal_kek_command};
+static const SealKekProvider *const seal_kek_providers[] = {&seal_kek_file, &seal_kek_command,
+															&seal_kek_pkcs11};
 
 const char seal_kek_constant[] = "pg_ward KEK fingerprint";
 StaticAssertDecl(sizeof(seal_kek_constant) - 1 == SEAL_KEK_CONSTANT_LENGTH,

@@ -108,6 +108,7 @@ extern const char seal_kek_constant[];
 
 extern const SealKekProvider seal_kek_file;
 extern const SealKekProvider seal_kek_command;
+extern const SealKekProvider seal_kek_pkcs11;
 
 /*
  * Both KEKs, each begun when it is first asked for.  Zeroed to begin with; the

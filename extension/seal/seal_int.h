@@ -77,6 +77,9 @@ extern void seal_setting_init(void);
 
 /* ---- kek.c: the key-encryption key; its files share kek_int.h ---- */
 
+extern void seal_kek_pkcs11_shmem_request(void);
+extern void seal_kek_pkcs11_shmem_init(void);
+
 /* Fingerprint of the KEK in use. */
 extern void seal_kek_fingerprint(uint8 fingerprint[SEAL_FINGERPRINT_LENGTH]);
 

@@ -18,11 +18,13 @@ int seal_setting_kek_command_timeout = 10000;
 static const struct config_enum_entry kek_providers[] = {
 	{"file", SEAL_KEK_PROVIDER_FILE, false},
 	{"command", SEAL_KEK_PROVIDER_COMMAND, false},
+	{"pkcs11", SEAL_KEK_PROVIDER_PKCS11, false},
 	{NULL, 0, false}};
 static const struct config_enum_entry kek_previous_providers[] = {
 	{"none", SEAL_KEK_PROVIDER_NONE, false},
 	{"file", SEAL_KEK_PROVIDER_FILE, false},
 	{"command", SEAL_KEK_PROVIDER_COMMAND, false},
+	{"pkcs11", SEAL_KEK_PROVIDER_PKCS11, false},
 	{NULL, 0, false}};
 
 static void
@@ -60,6 +62,27 @@ seal_setting_init(void)
 	seal_setting_string("ward.kek_previous_command",
 						"Shell command that prints the previous key-encryption key.", NULL,
 						&previous->command);
+	seal_setting_string("ward.kek_pkcs11_module",
+						"PKCS #11 module of the token that holds the key-encryption key.", NULL,
+						&current->module);
+	seal_setting_string("ward.kek_pkcs11_token", "Label of the token.", NULL, &current->token);
+	seal_setting_string("ward.kek_pkcs11_key", "Label of the AES-256 key in the token.", NULL,
+						&current->key);
+	seal_setting_string("ward.kek_pkcs11_pin_file", "File that holds the token's user PIN.",
+						"Outside the data directory, readable by the server's user alone.",
+						&current->pin_file);
+	seal_setting_string("ward.kek_previous_pkcs11_module",
+						"PKCS #11 module of the token that holds the previous key-encryption key.",
+						NULL, &previous->module);
+	seal_setting_string("ward.kek_previous_pkcs11_token",
+						"Label of the token that holds the previous key-encryption key.", NULL,
+						&previous->token);
+	seal_setting_string("ward.kek_previous_pkcs11_key",
+						"Label of the previous key-encryption key in its token.", NULL,
+						&previous->key);
+	seal_setting_string("ward.kek_previous_pkcs11_pin_file",
+						"File that holds the user PIN of the previous key-encryption key's token.",
+						NULL, &previous->pin_file);
 	DefineCustomIntVariable("ward.kek_command_timeout",
 							"How long a command may take to print a key-encryption key.", NULL,
 							&seal_setting_kek_command_timeout, 10000, 10, 600000, PGC_SIGHUP,
