@@ -38,12 +38,10 @@ CREATE FUNCTION _ward.key_id(name text) RETURNS integer
 	LANGUAGE c STRICT IMMUTABLE AS 'MODULE_PATHNAME', 'ward_seal_key_id';
 CREATE FUNCTION _ward.new_secret() RETURNS bytea
 	LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'ward_seal_new_secret';
-CREATE FUNCTION _ward.check_secret(fingerprint bytea, wrapped bytea) RETURNS text
-	LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'ward_seal_check_secret';
 CREATE FUNCTION _ward.kek_fingerprint() RETURNS bytea
 	LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'ward_seal_kek_fingerprint';
 REVOKE ALL ON FUNCTION _ward.seal_changed(), _ward.key_id(text), _ward.new_secret(),
-	_ward.check_secret(bytea, bytea), _ward.kek_fingerprint() FROM PUBLIC;
+	_ward.kek_fingerprint() FROM PUBLIC;
 
 -- Whoever changes these tables, by whatever way, every session learns of it.
 CREATE TRIGGER key_changed AFTER INSERT OR UPDATE OR DELETE ON _ward.key
@@ -140,26 +138,6 @@ GRANT EXECUTE ON FUNCTION ward.freeze_key(text, text), ward.thaw_key(text, text)
 COMMENT ON FUNCTION ward.freeze_key(text, text) IS
 	'stops every sealing and opening under a key, in every session, from its next value on';
 COMMENT ON FUNCTION ward.thaw_key(text, text) IS 'ends a freeze';
-
-CREATE FUNCTION ward.kek_check() RETURNS TABLE (key text, version integer, state text)
-	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-	SET search_path = pg_catalog, pg_temp
-	AS $$
-BEGIN
-	RETURN QUERY
-	SELECT k.name, v.version,
-	       CASE WHEN v.state = 'destroyed' THEN 'destroyed'
-	            ELSE _ward.check_secret(v.fingerprint, v.wrapped) END
-	  FROM _ward.key k JOIN _ward.key_version v ON v.key = k.id
-	UNION ALL
-	SELECT k.name, NULL::integer, _ward.check_secret(k.fingerprint, k.wrapped) FROM _ward.key k
-	 ORDER BY 1, 2;
-END
-$$;
-REVOKE ALL ON FUNCTION ward.kek_check() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION ward.kek_check() TO ward_officer;
-COMMENT ON FUNCTION ward.kek_check() IS
-	'reads the key-encryption key and says of each wrapped secret whether it fits; version NULL is the secret of the equality tags';
 
 CREATE VIEW ward.keys AS
 SELECT k.name, k.id, v.version, CASE WHEN k.frozen THEN 'frozen' ELSE v.state END AS state,

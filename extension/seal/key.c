@@ -36,7 +36,6 @@
 WARD_FUNCTION(ward_seal_changed);
 WARD_FUNCTION(ward_seal_key_id);
 WARD_FUNCTION(ward_seal_new_secret);
-WARD_FUNCTION(ward_seal_check_secret);
 WARD_FUNCTION(ward_seal_kek_fingerprint);
 
 /* Columns of _ward.key and _ward.key_version, as 10_key.sql defines them. */
@@ -156,6 +155,14 @@ seal_key_xact(XactEvent event, void *arg)
 	}
 	key_changed = NIL;
 	key_any_changed = false;
+	seal_keyring_transaction_over();
+}
+
+/* See seal_int.h. */
+bool
+seal_key_changed_here(void)
+{
+	return key_any_changed;
 }
 
 /*
@@ -186,10 +193,16 @@ ward_seal_changed(PG_FUNCTION_ARGS)
 									RelationGetDescr(trigger->tg_relation), &isnull);
 
 			if (!isnull)
+			{
 				key_changed = list_append_unique_int(key_changed, DatumGetInt32(id));
+				seal_keyring_changed(DatumGetInt32(id));
+			}
 		}
 		else
+		{
 			key_changed = list_append_unique_int(key_changed, SEAL_KEY_NONE);
+			seal_keyring_changed(SEAL_KEY_NONE);
+		}
 		MemoryContextSwitchTo(old);
 	}
 	key_any_changed = true;
@@ -628,28 +641,6 @@ ward_seal_new_secret(PG_FUNCTION_ARGS)
 	if (!ok)
 		seal_key_cipher_failed("make a random key");
 	PG_RETURN_BYTEA_P(seal_key_bytea(out, sizeof(out)));
-}
-
-/* _ward.check_secret(fingerprint, wrapped): does the KEK in use unwrap it? */
-Datum
-ward_seal_check_secret(PG_FUNCTION_ARGS)
-{
-	bytea *fingerprint = PG_GETARG_BYTEA_PP(0);
-	bytea *wrapped = PG_GETARG_BYTEA_PP(1);
-	uint8 have[SEAL_FINGERPRINT_LENGTH];
-	uint8 secret[SEAL_SECRET_LENGTH];
-	bool good;
-
-	core_preload_require();
-	if (VARSIZE_ANY_EXHDR(fingerprint) != SEAL_FINGERPRINT_LENGTH ||
-		VARSIZE_ANY_EXHDR(wrapped) != SEAL_WRAPPED_LENGTH)
-		PG_RETURN_TEXT_P(cstring_to_text("damaged"));
-	seal_kek_fingerprint(have);
-	if (memcmp(have, VARDATA_ANY(fingerprint), SEAL_FINGERPRINT_LENGTH) != 0)
-		PG_RETURN_TEXT_P(cstring_to_text("wrapped by another key-encryption key"));
-	good = seal_kek_unwrap((uint8 *) VARDATA_ANY(wrapped), have, secret);
-	core_secret_wipe(secret, sizeof(secret));
-	PG_RETURN_TEXT_P(cstring_to_text(good ? "good" : "damaged"));
 }
 
 /* _ward.kek_fingerprint(): of the KEK in use.  Raises WD101 to WD104. */

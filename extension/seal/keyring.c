@@ -12,6 +12,8 @@
  *   again under the same name (in a restored or re-created database with the same
  *   oid) never meets its predecessor's secret.
  * - Secrets of uncommitted rows are never put here (key.c sees to it).
+ * - When a transaction commits that wrapped a secret anew (another KEK), its entry is
+ *   found by the new bytes from then on, so nobody has to ask a provider for it.
  * - The array is never more than a cache: a full one evicts, an empty one (after a
  *   crash the server starts with fresh shared memory) is filled again.
  *
@@ -49,6 +51,16 @@ typedef struct Keyring
 } Keyring;
 
 static Keyring *keyring = NULL;
+
+/* Secrets that this transaction has wrapped anew; in TopTransactionContext. */
+typedef struct KeyringRewrapped
+{
+	SealKeyId key;
+	uint8 before[SEAL_WRAPPED_LENGTH];
+	uint8 after[SEAL_WRAPPED_LENGTH];
+} KeyringRewrapped;
+
+static List *keyring_rewrapped = NIL;
 
 /* A page more, so that locking and hiding its pages touches no neighbour. */
 static Size
@@ -182,6 +194,60 @@ seal_keyring_put(Oid database, SealKeyId key, const uint8 wrapped[SEAL_WRAPPED_L
 
 /* See seal_int.h. */
 void
+seal_keyring_rewrapped(SealKeyId key, const uint8 before[SEAL_WRAPPED_LENGTH],
+					   const uint8 after[SEAL_WRAPPED_LENGTH])
+{
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+	KeyringRewrapped *rewrapped = palloc(sizeof(KeyringRewrapped));
+
+	rewrapped->key = key;
+	memcpy(rewrapped->before, before, SEAL_WRAPPED_LENGTH);
+	memcpy(rewrapped->after, after, SEAL_WRAPPED_LENGTH);
+	keyring_rewrapped = lappend(keyring_rewrapped, rewrapped);
+	MemoryContextSwitchTo(old);
+}
+
+/* See seal_int.h. */
+void
+seal_keyring_changed(SealKeyId key)
+{
+	ListCell *cell;
+
+	foreach (cell, keyring_rewrapped)
+		if (key == SEAL_KEY_NONE || ((KeyringRewrapped *) lfirst(cell))->key == key)
+			keyring_rewrapped = foreach_delete_current(keyring_rewrapped, cell);
+}
+
+/* See seal_int.h. */
+void
+seal_keyring_transaction_over(void)
+{
+	/* Its memory goes with the transaction's. */
+	keyring_rewrapped = NIL;
+}
+
+/* Takes an entry to its new wrapping; false where it has none. */
+static bool
+seal_keyring_relabel(KeyringSlot *slot)
+{
+	ListCell *cell;
+
+	foreach (cell, keyring_rewrapped)
+	{
+		KeyringRewrapped *rewrapped = lfirst(cell);
+
+		if (rewrapped->key == slot->key &&
+			memcmp(rewrapped->before, slot->wrapped, SEAL_WRAPPED_LENGTH) == 0)
+		{
+			memcpy(slot->wrapped, rewrapped->after, SEAL_WRAPPED_LENGTH);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* See seal_int.h. */
+void
 seal_keyring_forget(Oid database, SealKeyId key)
 {
 	LWLockAcquire(keyring->lock, LW_EXCLUSIVE);
@@ -189,7 +255,8 @@ seal_keyring_forget(Oid database, SealKeyId key)
 	{
 		KeyringSlot *slot = &keyring->slots[i];
 
-		if (slot->database == database && (key == SEAL_KEY_NONE || slot->key == key))
+		if (slot->database == database && (key == SEAL_KEY_NONE || slot->key == key) &&
+			!seal_keyring_relabel(slot))
 			core_secret_wipe(slot, sizeof(*slot));
 	}
 	LWLockRelease(keyring->lock);

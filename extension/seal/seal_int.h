@@ -109,8 +109,20 @@ extern bool seal_keyring_get(Oid database, SealKeyId key, const uint8 wrapped[SE
 /* Offers a secret that belongs to the catalog as of a generation. */
 extern void seal_keyring_put(Oid database, SealKeyId key, const uint8 wrapped[SEAL_WRAPPED_LENGTH],
 							 const uint8 secret[SEAL_SECRET_LENGTH], uint64 generation);
-/* Wipes one key, or with SEAL_KEY_NONE all keys, of a database. */
+/*
+ * Wipes one key, or with SEAL_KEY_NONE all keys, of a database; what was announced as
+ * wrapped anew is kept under its new wrapping instead.
+ */
 extern void seal_keyring_forget(Oid database, SealKeyId key);
+
+/*
+ * This transaction has written a secret's new wrapping to the catalog: when it commits,
+ * the entry stays.  A later change of the key in the same transaction takes that back.
+ */
+extern void seal_keyring_rewrapped(SealKeyId key, const uint8 before[SEAL_WRAPPED_LENGTH],
+								   const uint8 after[SEAL_WRAPPED_LENGTH]);
+extern void seal_keyring_changed(SealKeyId key);
+extern void seal_keyring_transaction_over(void);
 
 /*
  * Number of the last committed change of keys or rights in the cluster.  Whoever
@@ -164,6 +176,9 @@ typedef struct SealKey
  * compare when nothing has.  Raises WD001 where the library was not preloaded.
  */
 extern void seal_key_sync(void);
+
+/* Has this transaction changed keys or rights? */
+extern bool seal_key_changed_here(void);
 
 /* From the relcache and syscache callbacks: something may have changed. */
 extern void seal_key_stale(void);

@@ -209,6 +209,19 @@ for (1 .. 600)
 isnt($now, $fingerprint, 'a changed setting takes effect');
 $session->quit;
 
+# From one key to another in the same token, and from there to a file.
+quietly('openssl', 'rand', '-out', "$dir/kek2", '32');
+chmod 0600, "$dir/kek2";
+import_key("$dir/kek2", 'kek2', '06');
+my %previous = map { (my $name = $_) =~ s/^kek_/kek_previous_/; $name => $faulty{$_} } keys %faulty;
+kek_conf($node, %faulty, kek_pkcs11_key => 'kek2', %previous);
+kek_served($node, 'the previous key is in the same token');
+kek_write($wish, 'lost');
+is($node->safe_psql('postgres', 'SELECT ward.rewrap_keys()'), '4', 'from key to key in one token, a session lost between');
+is($node->safe_psql('postgres', q{SELECT DISTINCT state, kek FROM ward.kek_check()}), 'good|current', 'all of it');
+kek_conf($node, kek_file => "$dir/kek2");
+kek_served($node, 'the same key in a file opens what the token rewrapped');
+
 unlike(slurp_file($node->logfile), qr/terminated by signal|was terminated/, 'no process died of its token');
 $node->stop;
 done_testing();
