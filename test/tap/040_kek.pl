@@ -48,10 +48,12 @@ rename $kek, "$kek.away" or die;
 refused('WD101', 'absent');
 
 mkdir $kek or die;
-refused('WD10[23]', 'a directory in its place');
+refused('WD103', 'a directory in its place');
 rmdir $kek;
 
 system_or_bail('cp', "$kek.away", $kek);
+chmod 0000, $kek;
+refused('WD102', 'not readable by the server');
 chmod 0644, $kek;
 refused('WD103', 'readable by others');
 unlink $kek;
@@ -77,7 +79,7 @@ refused('WD103', 'inside it through a link');
 unlink $inside;
 
 $node->append_conf('postgresql.conf', "ward.kek_file = ''");
-refused('WD10[12]', 'not configured');
+refused('WD101', 'not configured');
 
 # Put back, also as hexadecimal digits, everything opens.
 $node->append_conf('postgresql.conf', "ward.kek_file = '$kek'");
