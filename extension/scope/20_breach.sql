@@ -6,15 +6,9 @@ CREATE FUNCTION ward.breach_scope(during tstzrange, roles name[] DEFAULT NULL, c
 	RETURNS TABLE (subject_class text, subject text, subject_id bigint, verdict text, columns_clear text[],
 		columns_sealed text[], first_seen timestamptz, last_seen timestamptz, statements bigint, sessions text[],
 		reasons text[], first_position bigint, last_position bigint)
-	LANGUAGE sql VOLATILE SECURITY DEFINER
+	LANGUAGE c VOLATILE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
-AS $$
-	SELECT _ward.scope_check($1, $2, $3, $4, $5, $6, $7);
-	SELECT g.subject_class, m.member::text, m.member, CASE WHEN g.certain THEN 'certain' ELSE 'possible' END,
-		   g.columns_clear, g.columns_sealed, g.first_seen, g.last_seen, g.statements, g.sessions, g.reasons,
-		   g.first_position, g.last_position
-	FROM _ward.scope_groups($1, $2, $3, $4, $5, $6, $7) g, LATERAL _ward.subject_set_members(g.subjects) m(member)
-$$;
+	AS 'MODULE_PATHNAME', 'ward_breach_scope';
 COMMENT ON FUNCTION ward.breach_scope(tstzrange, name[], inet[], text[], text[], text[], text) IS
 	'whose data was disclosed: one row a person; certain where the row left the server or was written, possible where it only had a part in an answer';
 
