@@ -19,12 +19,20 @@ def connect():
     return connection
 
 
-def seconds(cursor, statement):
-    start = time.perf_counter()
+def processor(connection):
+    """Processor time that the server process behind a connection has used, in seconds."""
+    with open(f"/proc/{connection.get_backend_pid()}/schedstat", encoding="ascii") as file:
+        return int(file.read().split()[0]) / 1e9
+
+
+def seconds(cursor, statement, wall=False):
+    """What a statement takes: the server process's processor time, which other work on
+    the machine disturbs least, or time on the wall."""
+    start = time.perf_counter() if wall else processor(cursor.connection)
     cursor.execute(statement)
     if cursor.description:
         cursor.fetchall()
-    return time.perf_counter() - start
+    return (time.perf_counter() if wall else processor(cursor.connection)) - start
 
 
 def note(what, value, budget, met, unit="x"):
@@ -99,6 +107,11 @@ def main():
     cursor.execute("SELECT avg(pg_column_size(s.v) - pg_column_size(p.v))::float FROM sealed s JOIN plain p USING (id)")
     overhead = cursor.fetchone()[0]
     note("bytes over the plaintext, with a tag", f"{overhead:.0f}", "<= 66", overhead <= 66)
+    cursor.execute("SELECT ward.create_key('bare', 'none'), ward.grant_unseal('bare', current_user::name, 'bench')")
+    cursor.execute("CREATE TABLE bare (id int, v sealed_text('bare')); INSERT INTO bare SELECT * FROM plain LIMIT 2000")
+    cursor.execute("SELECT avg(pg_column_size(s.v) - pg_column_size(p.v))::float FROM bare s JOIN plain p USING (id)")
+    overhead = cursor.fetchone()[0]
+    note("bytes over the plaintext, without a tag", f"{overhead:.0f}", "<= 50", overhead <= 50)
     source, sink = os.path.join(arguments.work, "source"), os.path.join(arguments.work, "sink")
     cursor.execute(f"COPY plain TO '{source}'")
     cursor.execute("CREATE TABLE into_plain (id int, v text); CREATE TABLE into_sealed (id int, v sealed_text('bench'))")
@@ -140,6 +153,8 @@ def main():
         inside = "DO $x$ DECLARE r record; BEGIN FOR r IN " + statement + " LOOP END LOOP; END $x$" if "scan" in what or "join" in what else statement
         ratio = pair(cursor, inside.format(t="seen"), inside.format(t="unseen"), rounds)
         note(f"{what} over 515,000, watched of unwatched", ratio, f"<= {budget:.2f}", ratio <= budget)
+    ratio = pair(cursor, f"COPY (SELECT id, v FROM seen) TO '{sink}'", f"COPY (SELECT id, v FROM unseen) TO '{sink}'", rounds)
+    note("full scan, COPY to a file, watched of unwatched", ratio, "<= 1.10", ratio <= 1.10)
     loop = "DO $x$ DECLARE r text; BEGIN FOR i IN 1 .. 50000 LOOP SELECT v INTO r FROM {t} WHERE id = i; END LOOP; END $x$"
     extra = statistics.median(seconds(cursor, loop.format(t="seen")) - seconds(cursor, loop.format(t="unseen")) for _ in range(rounds)) / 50000 * 1e6
     base = statistics.median(seconds(cursor, loop.format(t="unseen")) for _ in range(rounds)) / 50000 * 1e6
@@ -150,7 +165,7 @@ def main():
     print("scope")
     cursor.execute("SELECT ward.sync()")
     during = "tstzrange(now() - interval '1 hour', NULL)"
-    spent = min(seconds(cursor, f"SELECT count(*) FROM ward.breach_scope({during})") for _ in range(3))
+    spent = min(seconds(cursor, f"SELECT count(*) FROM ward.breach_scope({during})", wall=True) for _ in range(3))
     note("breach_scope over this run (515,000 people), seconds", f"{spent:.2f}", "<= 1 (70 days)", spent <= 1)
     print("\n| what | measured | budget | |\n|---|---|---|---|")
     for what, value, budget, met in RESULTS:
