@@ -27,7 +27,7 @@ main(int argc, char **argv)
 		EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_GET_TAG, 16, tag) != 1 ||
 		EVP_DecryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, key, iv) != 1)
 		return 1;
-	clock_gettime(CLOCK_MONOTONIC, &from);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
 	for (long i = 0; i < count; i++)
 		if (EVP_DecryptInit_ex(ctx, NULL, NULL, NULL, iv) != 1 ||
 			EVP_DecryptUpdate(ctx, NULL, &len, aad, sizeof(aad)) != 1 ||
@@ -35,7 +35,7 @@ main(int argc, char **argv)
 			EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_SET_TAG, 16, tag) != 1 ||
 			EVP_DecryptFinal_ex(ctx, plain + len, &len) != 1)
 			return 1;
-	clock_gettime(CLOCK_MONOTONIC, &to);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
 	printf("%.1f\n",
 		   ((double) (to.tv_sec - from.tv_sec) * 1e9 + (double) (to.tv_nsec - from.tv_nsec)) /
 			   (double) count);
