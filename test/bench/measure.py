@@ -52,9 +52,10 @@ def pgbench(script, clients, duration):
                             "-j", "2", "-T", str(duration), "-f", script], stdout=subprocess.PIPE, text=True)
     spent, connection = {}, connect()
     cursor = connection.cursor()
-    time.sleep(0.2)
-    cursor.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'pgbench'")
-    pids = [row[0] for row in cursor.fetchall()]
+    pids = []
+    while len(pids) < clients and run.poll() is None:
+        cursor.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'pgbench'")
+        pids = [row[0] for row in cursor.fetchall()]
     connection.close()
     while run.poll() is None:
         for pid in pids:
