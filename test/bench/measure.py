@@ -48,13 +48,15 @@ def pair(cursor, a, b, rounds):
 
 def pgbench(script, clients, duration):
     """Transactions a second, and microseconds of the backends' processor time for each."""
+    connection = connect()
+    cursor = connection.cursor()
+    cursor.execute("SELECT clock_timestamp()")
+    begun = cursor.fetchone()[0]
     run = subprocess.Popen([os.path.join(os.environ["WARD_BINDIR"], "pgbench"), "-n", "-M", "prepared", "-c", str(clients),
                             "-j", "2", "-T", str(duration), "-f", script], stdout=subprocess.PIPE, text=True)
-    spent, connection = {}, connect()
-    cursor = connection.cursor()
-    pids = []
+    spent, pids = {}, []
     while len(pids) < clients and run.poll() is None:
-        cursor.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'pgbench'")
+        cursor.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'pgbench' AND backend_start >= %s", (begun,))
         pids = [row[0] for row in cursor.fetchall()]
     connection.close()
     while run.poll() is None:
