@@ -54,41 +54,64 @@ SELECT pg_catalog.array_agg(o.relation ORDER BY o.kind, o.place, o.child, o.rela
 $$;
 REVOKE ALL ON FUNCTION _ward.protect_relations(oid, name) FROM PUBLIC;
 
--- Takes the locks, or raises. Writers take theirs in an order of their own, so a
--- deadlock can't be excluded; with a short deadlock_timeout it is this session that
--- finds it, gives all its locks back and starts again: no writer is the victim.
+-- Takes the locks, or raises. Writers take theirs in an order of their own, so while
+-- this session holds some and waits for others it could be part of a deadlock, and the
+-- server would cancel whoever finds it: a writer. So it waits with empty hands, for one
+-- lock, as long as the caller's lock_timeout says; for the others only half as long as it
+-- takes a writer to look for deadlocks. Where that does not do, it gives everything back
+-- and waits for the lock that was missing.
 CREATE FUNCTION _ward.protect_lock(target oid, column_name name) RETURNS void
 	LANGUAGE plpgsql VOLATILE
 	SET search_path = pg_catalog, pg_temp
-	SET deadlock_timeout = '50ms'
 	AS $$
 DECLARE
+	timeout text := pg_catalog.current_setting('lock_timeout');
+	patience interval := pg_catalog.current_setting('deadlock_timeout')::interval / 2;
 	wanted oid[];
 	again oid[];
+	next_one oid;
+	patient oid;
+	since timestamptz;
+	changed boolean;
 BEGIN
-	FOR attempt IN 1 .. 50 LOOP
+	FOR attempt IN 1 .. 1000 LOOP
+		changed := false;
 		BEGIN
 			wanted := _ward.protect_relations(target, column_name);
-			PERFORM _ward.lock_relations(wanted);
+			IF patient = ANY (wanted) THEN
+				wanted := patient || pg_catalog.array_remove(wanted, patient);
+			END IF;
+			since := NULL;
+			FOREACH next_one IN ARRAY wanted LOOP
+				IF since IS NOT NULL THEN
+					PERFORM pg_catalog.set_config('lock_timeout', greatest(1, pg_catalog.round(1000 * extract(epoch FROM
+						least(patience - (pg_catalog.clock_timestamp() - since), nullif(timeout::interval, '0')))))::text, true);
+				END IF;
+				PERFORM _ward.lock_relations(ARRAY[next_one]);
+				since := coalesce(since, pg_catalog.clock_timestamp());
+			END LOOP;
+			PERFORM pg_catalog.set_config('lock_timeout', timeout, true);
 			-- What was committed while we waited may have changed the list.
 			again := _ward.protect_relations(target, column_name);
-			EXIT WHEN again IS NOT DISTINCT FROM wanted;
-			RAISE EXCEPTION 'the list has changed' USING ERRCODE = 'deadlock_detected';
-		EXCEPTION
-			WHEN deadlock_detected THEN
-				IF attempt = 50 THEN
-					RAISE EXCEPTION 'could not lock % and what belongs to it', target::regclass
-						USING ERRCODE = 'deadlock_detected',
-						      DETAIL = 'Other transactions hold and want the same tables in another order. Nothing was changed.',
-						      HINT = 'Try again when they are done.';
-				END IF;
-			WHEN lock_not_available THEN
+			IF again @> wanted AND wanted @> again THEN
+				RETURN;
+			END IF;
+			changed := true;
+			RAISE lock_not_available;
+		EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+			IF NOT changed AND since IS NULL THEN
 				RAISE EXCEPTION 'could not lock % and what belongs to it within lock_timeout', target::regclass
 					USING ERRCODE = 'lock_not_available',
 					      DETAIL = 'Another transaction uses one of the tables. Nothing was changed.',
 					      HINT = 'pg_locks shows who; try again when it is done, or raise lock_timeout.';
+			END IF;
+			patient := next_one;
 		END;
 	END LOOP;
+	RAISE EXCEPTION 'could not lock % and what belongs to it', target::regclass
+		USING ERRCODE = 'lock_not_available',
+		      DETAIL = 'Other transactions hold and want the same tables in turn. Nothing was changed.',
+		      HINT = 'Try again when they are done.';
 END
 $$;
 REVOKE ALL ON FUNCTION _ward.protect_lock(oid, name) FROM PUBLIC;
