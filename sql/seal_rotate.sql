@@ -20,6 +20,12 @@ ALTER TABLE rotated DROP COLUMN gone;
 ALTER TABLE rotated ADD COLUMN later sealed_text('rotate.a') DEFAULT 'later';
 CREATE TABLE rotate_toasted (a sealed_text('rotate.a'));
 INSERT INTO rotate_toasted VALUES (repeat('long ', 20000));
+CREATE TABLE rotate_kinds (b sealed_bytea('rotate.a'), o sealed_bool('rotate.a'), i sealed_int8('rotate.a') UNIQUE,
+                           n sealed_numeric('rotate.a') UNIQUE, d sealed_date('rotate.a'), z sealed_timestamptz('rotate.a'),
+                           u sealed_uuid('rotate.a'), j sealed_jsonb('rotate.a'));
+INSERT INTO rotate_kinds VALUES ('\x00ff', true, 42, 1.50, '2026-11-24', '2026-11-24 12:00:00+00',
+                                 '00000000-0000-0000-0000-000000000001', '{"a": [1, 2.0]}');
+GRANT SELECT ON rotate_kinds TO rotate_reader;
 CREATE TABLE rotate_child (id int, a sealed_text('rotate.a') REFERENCES rotated (a) ON UPDATE RESTRICT) PARTITION BY LIST (id);
 CREATE TABLE rotate_child_1 PARTITION OF rotate_child FOR VALUES IN (1);
 CREATE TABLE rotate_child_2 PARTITION OF rotate_child FOR VALUES IN (2);
@@ -78,6 +84,7 @@ SET ROLE rotate_reader;
 SELECT id, a, q, many, named, address, later FROM rotated WHERE a = 'value 7';
 SELECT count(*), count(DISTINCT a), sum(length(q)), count(later), count(q) FROM rotated;
 SELECT count(*) FROM rotate_child c JOIN rotated r ON r.a = c.a;
+SELECT * FROM rotate_kinds WHERE i = 42 AND n = 1.5 AND d = '2026-11-24' AND j = '{"a": [1, 2]}';
 SELECT count(*) FROM rotate_toasted WHERE a = repeat('long ', 20000);
 RESET ROLE;
 SET enable_seqscan = off;
@@ -137,7 +144,7 @@ SELECT ward.reseal_batch('rotate.a', 0);
 
 SELECT ward.unwatch('rotated');
 SELECT ward.unwatch('rotate_child');
-DROP TABLE rotate_literals, rotated, rotate_toasted, rotate_child, rotate_excluded, rotate_deferred CASCADE;
+DROP TABLE rotate_literals, rotated, rotate_kinds, rotate_toasted, rotate_child, rotate_excluded, rotate_deferred CASCADE;
 DROP TYPE rotate_name, rotate_address;
 DROP FUNCTION rotate_refuse;
 DELETE FROM _ward.key WHERE name LIKE 'rotate.%';

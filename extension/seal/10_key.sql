@@ -140,7 +140,7 @@ COMMENT ON FUNCTION ward.freeze_key(text, text) IS
 COMMENT ON FUNCTION ward.thaw_key(text, text) IS 'ends a freeze';
 
 CREATE VIEW ward.keys AS
-SELECT k.name, k.id, v.version, CASE WHEN k.frozen THEN 'frozen' ELSE v.state END AS state,
+SELECT k.name, k.id, v.version, CASE WHEN k.frozen AND v.state <> 'destroyed' THEN 'frozen' ELSE v.state END AS state,
        k.search, k.is_default, k.created_at, k.created_by
   FROM _ward.key k LEFT JOIN _ward.key_version v ON v.key = k.id;
 REVOKE ALL ON ward.keys FROM PUBLIC;

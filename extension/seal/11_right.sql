@@ -40,6 +40,8 @@ BEGIN
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'role "%" does not exist', role USING ERRCODE = 'undefined_object';
 	END IF;
+	-- One at a time: each also changes the table's privileges.
+	LOCK TABLE _ward.unseal_grant IN SHARE ROW EXCLUSIVE MODE;
 	INSERT INTO _ward.unseal_grant AS g (key, grantee, expires, reason) VALUES (key_id, role_id, expires, reason)
 		ON CONFLICT ON CONSTRAINT unseal_grant_pkey
 		DO UPDATE SET expires = excluded.expires, reason = excluded.reason,
@@ -61,6 +63,7 @@ BEGIN
 	IF key IS NULL OR role IS NULL OR coalesce(reason, '') = '' THEN
 		RAISE EXCEPTION 'name the key and the role, and give a reason' USING ERRCODE = 'null_value_not_allowed';
 	END IF;
+	LOCK TABLE _ward.unseal_grant IN SHARE ROW EXCLUSIVE MODE;
 	DELETE FROM _ward.unseal_grant g USING _ward.key k, pg_catalog.pg_roles r
 	 WHERE k.name = revoke_unseal.key AND g.key = k.id AND r.rolname = role AND g.grantee = r.oid;
 	IF NOT FOUND THEN

@@ -4,6 +4,7 @@
 ALTER TABLE _ward.key_version
 	ADD COLUMN retired_at timestamptz,
 	ADD COLUMN destroyed_at timestamptz;
+ALTER TABLE _ward.key ADD COLUMN destroyed_at timestamptz;
 
 CREATE FUNCTION _ward.key_by_name(key text) RETURNS integer
 	LANGUAGE plpgsql STABLE
@@ -70,7 +71,7 @@ COMMENT ON FUNCTION ward.rotate_key(text, text) IS
 
 -- The keys that a type with a modifier may hold values of; -1: of any.
 CREATE FUNCTION _ward.keys_of_type(type oid, typmod integer) RETURNS SETOF integer
-	LANGUAGE sql STABLE SECURITY DEFINER
+	LANGUAGE sql STABLE
 	SET search_path = pg_catalog, pg_temp
 	AS $$
 WITH RECURSIVE part (type, typmod) AS (
@@ -89,8 +90,6 @@ WITH RECURSIVE part (type, typmod) AS (
 SELECT DISTINCT p.typmod FROM part p WHERE _ward.is_sealed(p.type)
 $$;
 REVOKE ALL ON FUNCTION _ward.keys_of_type(oid, integer) FROM PUBLIC;
--- For the view below, which calls it as its reader.
-GRANT EXECUTE ON FUNCTION _ward.keys_of_type(oid, integer) TO ward_officer, ward_auditor;
 
 -- Tables and materialized views that may hold values of a key, and their columns.
 -- Other sessions' temporary tables can be named but not read.
@@ -150,6 +149,7 @@ CREATE TABLE _ward.reseal_run (
 CREATE TABLE _ward.reseal_relation (
 	key integer NOT NULL REFERENCES _ward.reseal_run ON DELETE CASCADE,
 	relation oid NOT NULL,
+	attnums smallint[] NOT NULL, -- as of the round's begin: finding them takes long
 	next_block bigint, -- NULL: the round is over here
 	filenode oid,
 	locked bigint NOT NULL DEFAULT 0,  -- rows left out in this round
@@ -183,8 +183,8 @@ BEGIN
 	END IF;
 	DELETE FROM _ward.reseal_run r WHERE r.key = key_id;
 	INSERT INTO _ward.reseal_run (key, version) VALUES (key_id, active);
-	INSERT INTO _ward.reseal_relation (key, relation, next_block)
-	SELECT key_id, r.relation, 0 FROM _ward.relations_of_key(key_id) r WHERE r.readable;
+	INSERT INTO _ward.reseal_relation (key, relation, attnums, next_block)
+	SELECT key_id, r.relation, r.attnums, 0 FROM _ward.relations_of_key(key_id) r WHERE r.readable;
 	PERFORM _ward.record_event('key.reseal_started', ARRAY['key', 'version'], ARRAY[key, active::text]);
 END
 $$;
@@ -246,9 +246,13 @@ BEGIN
 		RETURN 'done';
 	END IF;
 	UPDATE _ward.reseal_run r SET round = r.round + 1, writers = NULL, updated_at = clock_timestamp() WHERE r.key = key_id;
-	INSERT INTO _ward.reseal_relation AS r (key, relation, next_block) SELECT key_id, d, 0 FROM unnest(dirty) d
+	INSERT INTO _ward.reseal_relation AS r (key, relation, attnums, next_block)
+	SELECT key_id, k.relation, k.attnums, 0 FROM _ward.relations_of_key(key_id) k WHERE k.relation = ANY (dirty)
 		ON CONFLICT ON CONSTRAINT reseal_relation_pkey
-		DO UPDATE SET next_block = 0, filenode = NULL, locked = 0, changed = 0;
+		DO UPDATE SET attnums = excluded.attnums, next_block = 0, filenode = NULL, locked = 0, changed = 0;
+	-- Dropped since: nothing is left there.
+	UPDATE _ward.reseal_relation r SET locked = 0
+	 WHERE r.key = key_id AND r.next_block IS NULL AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = r.relation);
 	RETURN 'more';
 END
 $$;
@@ -262,7 +266,6 @@ DECLARE
 	key_id integer := _ward.key_by_name(key);
 	run _ward.reseal_run;
 	work _ward.reseal_relation;
-	columns smallint[];
 	node oid;
 	batch record;
 BEGIN
@@ -286,20 +289,13 @@ BEGIN
 		END IF;
 		RETURN _ward.reseal_round(key_id, key);
 	END IF;
-	SELECT r.attnums INTO columns FROM _ward.relations_of_key(key_id) r WHERE r.relation = work.relation AND r.readable;
-	IF NOT FOUND THEN
-		-- Dropped, or its columns are.
-		UPDATE _ward.reseal_relation r SET next_block = NULL, updated_at = clock_timestamp()
-		 WHERE r.key = key_id AND r.relation = work.relation;
-		RETURN 'more';
-	END IF;
 	-- A table that was rewritten has its rows in other places.
 	node := pg_relation_filenode(work.relation);
 	IF work.filenode IS DISTINCT FROM node THEN
 		work.next_block := 0;
 	END IF;
 	SELECT * INTO batch
-	  FROM _ward.reseal_rows(work.relation, key_id, columns, work.next_block, batch_rows, run.round > 1);
+	  FROM _ward.reseal_rows(work.relation, key_id, work.attnums, work.next_block, batch_rows, run.round > 1);
 	UPDATE _ward.reseal_relation r
 	   SET next_block = batch.next_block, filenode = node,
 	       locked = r.locked + batch.locked, changed = r.changed + batch.changed,
@@ -356,8 +352,7 @@ CREATE VIEW ward.reseal_progress AS
 SELECT k.name AS key, run.version, r.relation::regclass AS relation,
        (SELECT pg_catalog.string_agg(a.attname, ', ' ORDER BY a.attnum)
           FROM pg_catalog.pg_attribute a
-         WHERE a.attrelid = r.relation AND a.attnum > 0 AND NOT a.attisdropped
-           AND EXISTS (SELECT FROM _ward.keys_of_type(a.atttypid, a.atttypmod) t (id) WHERE t.id IN (k.id, -1))) AS columns,
+         WHERE a.attrelid = r.relation AND a.attnum = ANY (r.attnums) AND NOT a.attisdropped) AS columns,
        CASE WHEN run.finished_at IS NOT NULL THEN 'done'
             WHEN r.next_block IS NULL AND run.writers <> '{}' THEN 'waiting for writers'
             WHEN r.next_block IS NULL AND r.locked > 0 THEN 'rows were locked'

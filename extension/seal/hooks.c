@@ -9,11 +9,13 @@
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "optimizer/planner.h"
+#include "tcop/utility.h"
 
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 static planner_hook_type prev_planner_hook = NULL;
 static emit_log_hook_type prev_emit_log_hook = NULL;
+static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
 
 static PlannedStmt *
 seal_planner(Query *parse, const char *query_string, int cursorOptions, ParamListInfo boundParams)
@@ -29,6 +31,24 @@ seal_planner(Query *parse, const char *query_string, int cursorOptions, ParamLis
 	/* Functions that the rewrite has expanded: the plan ends when they change. */
 	result->invalItems = list_concat(result->invalItems, invalidation);
 	return result;
+}
+
+static void
+seal_ProcessUtility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+					ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *queryEnv,
+					DestReceiver *dest, QueryCompletion *qc)
+{
+	/* The statement's tree may be gone afterwards: a commit frees it. */
+	bool roles = seal_right_depends(pstmt->utilityStmt);
+
+	if (prev_ProcessUtility_hook)
+		prev_ProcessUtility_hook(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest,
+								 qc);
+	else
+		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest,
+								qc);
+	if (roles)
+		seal_key_announce();
 }
 
 static void
@@ -77,4 +97,6 @@ seal_init(void)
 	planner_hook = seal_planner;
 	prev_emit_log_hook = emit_log_hook;
 	emit_log_hook = seal_emit_log;
+	prev_ProcessUtility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = seal_ProcessUtility;
 }

@@ -68,6 +68,7 @@ static Oid key_relations[3];
 /* Keys that this transaction has changed, in TopTransactionContext. */
 static List *key_changed = NIL;
 static bool key_any_changed = false;
+static bool key_rows_changed = false;
 
 /* ----------------------------------------------------------------
  * Invalidation
@@ -147,6 +148,18 @@ seal_key_xact(XactEvent event, void *arg)
 			foreach (cell, key_changed)
 				seal_keyring_forget(MyDatabaseId, (SealKeyId) lfirst_int(cell));
 			break;
+		case XACT_EVENT_PRE_PREPARE:
+
+			/*
+			 * Whoever commits it later would not know what to announce, and a freeze
+			 * that statements under way do not hear of is none.
+			 */
+			if (key_rows_changed)
+				ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+								errmsg("can't prepare a transaction that has changed sealing keys "
+									   "or unseal rights"),
+								errhint("Commit it at once.")));
+			return;
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
 			break;
@@ -155,6 +168,7 @@ seal_key_xact(XactEvent event, void *arg)
 	}
 	key_changed = NIL;
 	key_any_changed = false;
+	key_rows_changed = false;
 	seal_keyring_transaction_over();
 }
 
@@ -162,7 +176,14 @@ seal_key_xact(XactEvent event, void *arg)
 bool
 seal_key_changed_here(void)
 {
-	return key_any_changed;
+	return key_rows_changed;
+}
+
+/* See seal_int.h. */
+void
+seal_key_announce(void)
+{
+	key_any_changed = true;
 }
 
 /*
@@ -206,6 +227,7 @@ ward_seal_changed(PG_FUNCTION_ARGS)
 		MemoryContextSwitchTo(old);
 	}
 	key_any_changed = true;
+	key_rows_changed = true;
 	PG_RETURN_POINTER(NULL);
 }
 

@@ -114,12 +114,13 @@ seal_reseal_open(ResealTable *table, Relation relation, SealKeyId key, ArrayType
 	table->row = AllocSetContextCreate(CurrentMemoryContext, "pg_ward row", ALLOCSET_DEFAULT_SIZES);
 }
 
+/* What was sealed under a destroyed version stays as it is: nobody can open it. */
 static bool
 seal_reseal_is_old(SealKeyId key, uint16 version, void *arg)
 {
 	const ResealTable *table = arg;
 
-	return key == table->key && version != table->active && version != 0;
+	return key == table->key && version != table->active && seal_key_has_version(key, version);
 }
 
 /* Does a row hold a value of an old version? */

@@ -7,10 +7,11 @@
  * for the current user, so a SECURITY DEFINER function opens what its owner may.
  *
  * Answers are cached for each key and user.  They are dropped with everything
- * else by seal_key_sync() (a grant or its removal, committed anywhere, takes effect
- * at the next value, also in a running statement) and when roles or memberships
- * change (at the next statement, as the server handles those itself).  A grant with
- * an end is checked against the clock each time.
+ * else by seal_key_sync(): a grant or its removal, or a change of roles and their
+ * memberships, committed anywhere, takes effect at the next value, also in a running
+ * statement.  (Where roles are changed in a prepared transaction, or not by a
+ * statement, it takes effect with the invalidation that the server itself heeds.)  A
+ * grant with an end is checked against the clock each time.
  *
  * ward.unprotect runs as the extension's owner but opens under the right of its
  * caller: seal_right_act_as() names whose right is asked.
@@ -28,10 +29,10 @@
 #include "catalog/pg_authid.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
-#include "utils/catcache.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -91,18 +92,43 @@ seal_right_init(void)
 	CacheRegisterSyscacheCallback(AUTHOID, seal_right_roles_changed, (Datum) 0);
 }
 
-/* Does a role pass on to its holder what it is a member of? */
+/* See seal_int.h. */
+bool
+seal_right_depends(Node *statement)
+{
+	switch (nodeTag(statement))
+	{
+		case T_GrantRoleStmt:
+		case T_CreateRoleStmt:
+		case T_AlterRoleStmt:
+		case T_DropRoleStmt:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/*
+ * Roles are read from their tables and not through the caches: a commit is announced
+ * a moment before its invalidations are sent, and what is read in between would be
+ * kept.
+ */
 static bool
 seal_right_inherits(Oid role)
 {
-	HeapTuple tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
-	bool inherits = false;
+	Relation relation = table_open(AuthIdRelationId, AccessShareLock);
+	ScanKeyData scankey[1];
+	SysScanDesc scan;
+	HeapTuple tuple;
+	bool inherits;
 
-	if (HeapTupleIsValid(tuple))
-	{
-		inherits = ((Form_pg_authid) GETSTRUCT(tuple))->rolinherit;
-		ReleaseSysCache(tuple);
-	}
+	ScanKeyInit(scankey, Anum_pg_authid_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(role));
+	scan = systable_beginscan(relation, AuthIdOidIndexId, true, NULL, 1, scankey);
+	tuple = systable_getnext(scan);
+	inherits = HeapTupleIsValid(tuple) && ((Form_pg_authid) GETSTRUCT(tuple))->rolinherit;
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
 	return inherits;
 }
 
@@ -111,25 +137,33 @@ static List *
 seal_right_roles(Oid user)
 {
 	List *roles = list_make1_oid(user);
+	Relation relation;
 	ListCell *cell;
 
+	InvalidateCatalogSnapshot();
+	relation = table_open(AuthMemRelationId, AccessShareLock);
 	/* Appending while walking: foreach follows. */
 	foreach (cell, roles)
 	{
 		Oid member = lfirst_oid(cell);
 		bool inherits = seal_right_inherits(member);
-		CatCList *memberships = SearchSysCacheList1(AUTHMEMMEMROLE, ObjectIdGetDatum(member));
+		ScanKeyData scankey[1];
+		SysScanDesc scan;
+		HeapTuple tuple;
 
-		for (int i = 0; i < memberships->n_members; i++)
+		ScanKeyInit(scankey, Anum_pg_auth_members_member, BTEqualStrategyNumber, F_OIDEQ,
+					ObjectIdGetDatum(member));
+		scan = systable_beginscan(relation, AuthMemMemRoleIndexId, true, NULL, 1, scankey);
+		while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 		{
-			Form_pg_auth_members membership =
-				(Form_pg_auth_members) GETSTRUCT(&memberships->members[i]->tuple);
+			Form_pg_auth_members membership = (Form_pg_auth_members) GETSTRUCT(tuple);
 
 			if (core_compat_membership_inherits(membership, inherits))
 				roles = list_append_unique_oid(roles, membership->roleid);
 		}
-		ReleaseSysCacheList(memberships);
+		systable_endscan(scan);
 	}
+	table_close(relation, AccessShareLock);
 	return roles;
 }
 

@@ -10,6 +10,8 @@
 
 #include "seal/seal.h"
 
+#include "nodes/nodes.h"
+
 #define SEAL_TAG_LENGTH 16
 #define SEAL_SECRET_LENGTH 32	   /* KEK, DEK, tag key: AES-256 */
 #define SEAL_WRAPPED_LENGTH 40	   /* such a secret after AES-KWP */
@@ -184,6 +186,12 @@ extern bool seal_key_changed_here(void);
 extern void seal_key_stale(void);
 
 /*
+ * This transaction has changed something that rights depend on (roles): at its commit
+ * every session looks again at its next value.
+ */
+extern void seal_key_announce(void);
+
+/*
  * Finds a key, or NULL; seal_key_require() raises WD201 (unknown), WD202 (frozen),
  * WD203 (destroyed).
  */
@@ -240,6 +248,9 @@ extern void seal_right_require(SealKeyId key);
  * returns what it was.  The caller sets it back on every path.
  */
 extern Oid seal_right_act_as(Oid user);
+
+/* May this statement change what a role is, or what it is a member of? */
+extern bool seal_right_depends(Node *statement);
 
 /* Drops what is cached; for seal_key_sync(). */
 extern void seal_right_forget(void);
@@ -376,7 +387,7 @@ extern bool seal_stored_visit(const SealStored *type, Datum value, SealStoredVis
 
 /*
  * The same datum with what was sealed under other versions of the key sealed anew,
- * or the datum itself; counts what it changed.
+ * or the datum itself; counts what it changed.  Destroyed versions are left alone.
  */
 extern Datum seal_stored_reseal(const SealStored *type, Datum value, SealKeyId key, uint16 active,
 								int64 *changed);

@@ -169,7 +169,7 @@ seal_stored_reseal(const SealStored *type, Datum value, SealKeyId key, uint16 ac
 		uint16 version;
 
 		if (seal_envelope_version((struct varlena *) DatumGetPointer(value), &version) != key ||
-			version == active || version == 0)
+			version == active || !seal_key_has_version(key, version))
 			return value;
 	}
 	(*changed)++;
