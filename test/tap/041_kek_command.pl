@@ -82,7 +82,8 @@ my $word = "$dir/pid";
 sub hang
 {
 	unlink $word;
-	kms("echo \$\$ > '$word.new'; mv '$word.new' '$word'; sleep 600 | cat");
+	# The group's number: the shell that runs the command need not be the script's.
+	kms("ps -o pgid= -p \$\$ | tr -d ' ' > '$word.new'; mv '$word.new' '$word'; sleep 600 | cat");
 	$node->restart;
 	return;
 }
