@@ -87,6 +87,8 @@ SELECT n::int, n::smallint, n::numeric(9,2), m::int, d::timestamp, t::date, x::v
 SELECT to_jsonb(s) - 'u' FROM types_sealed s WHERE id = 1;
 SELECT row_to_json(r) FROM (SELECT n, m, d, t, b, j, 'typed'::sealed_text AS typed FROM types_sealed WHERE id = 1) r;
 SELECT 'typed'::sealed_text, '2000-01-01'::sealed_date + 1, CASE WHEN id = 1 THEN x ELSE 'typed' END FROM types_sealed WHERE id IN (1, 2) ORDER BY id;
+SELECT x || '!', x || '!'::text, 'a'::text || x, x || x, x || x || '-' || n, x || n, 'b' || x, x || d FROM types_sealed WHERE id = 1;
+SELECT coalesce(x, 'none'::text), CASE WHEN b THEN x ELSE 'no'::text END, greatest(x, 'a'::text) FROM types_sealed WHERE id IN (1, 3) ORDER BY id;
 -- Assignment from what the base type takes.
 INSERT INTO types_sealed (id, x, n, m, d, t) VALUES (7, 'v'::varchar, 7::smallint, 7, now()::timestamp, date '2001-01-01'), (8, 'c  '::char(3), 8.4, 8::float8, now(), timestamp '2001-01-01'), (9, 'n'::name, 9, 9::bigint, DEFAULT, DEFAULT);
 SELECT id, x, n, m, d = now()::date AS today, t FROM types_sealed WHERE id IN (7, 8, 9) ORDER BY id;

@@ -221,6 +221,21 @@ BEGIN
 END
 $make$;
 
+-- text || text: with the server's own operators alone a sealed text and a text would fit
+-- two of them.
+CREATE FUNCTION pg_catalog.sealed_concat(pg_catalog.sealed_text, text) RETURNS text
+	LANGUAGE sql STRICT STABLE PARALLEL SAFE
+	AS 'SELECT pg_catalog.sealed_to_text($1) OPERATOR(pg_catalog.||) $2';
+CREATE FUNCTION pg_catalog.sealed_concat(text, pg_catalog.sealed_text) RETURNS text
+	LANGUAGE sql STRICT STABLE PARALLEL SAFE
+	AS 'SELECT $1 OPERATOR(pg_catalog.||) pg_catalog.sealed_to_text($2)';
+CREATE FUNCTION pg_catalog.sealed_concat(pg_catalog.sealed_text, pg_catalog.sealed_text) RETURNS text
+	LANGUAGE sql STRICT STABLE PARALLEL SAFE
+	AS 'SELECT pg_catalog.sealed_to_text($1) OPERATOR(pg_catalog.||) pg_catalog.sealed_to_text($2)';
+CREATE OPERATOR pg_catalog.|| (FUNCTION = pg_catalog.sealed_concat, LEFTARG = pg_catalog.sealed_text, RIGHTARG = text);
+CREATE OPERATOR pg_catalog.|| (FUNCTION = pg_catalog.sealed_concat, LEFTARG = text, RIGHTARG = pg_catalog.sealed_text);
+CREATE OPERATOR pg_catalog.|| (FUNCTION = pg_catalog.sealed_concat, LEFTARG = pg_catalog.sealed_text, RIGHTARG = pg_catalog.sealed_text);
+
 -- For the layer's other SQL: which type seals a base type, and whether a type is sealed
 -- (or an array of such).
 CREATE FUNCTION _ward.sealed_type(base regtype) RETURNS regtype
