@@ -36,6 +36,11 @@ CREATE FUNCTION _ward.follow_sealed_columns() RETURNS event_trigger
 	SET search_path = pg_catalog, pg_temp
 	AS $$
 BEGIN
+	-- The name is what counts where it exists: a restore with triggers disabled brings the
+	-- numbers of the old table.
+	UPDATE _ward.sealed_column s SET attnum = a.attnum
+	  FROM pg_catalog.pg_attribute a
+	 WHERE a.attrelid = s.relation AND a.attname = s.column_name AND NOT a.attisdropped AND a.attnum <> s.attnum;
 	UPDATE _ward.sealed_column s SET column_name = a.attname
 	  FROM pg_catalog.pg_attribute a
 	 WHERE a.attrelid = s.relation AND a.attnum = s.attnum AND NOT a.attisdropped AND a.attname <> s.column_name;
