@@ -1,6 +1,6 @@
 -- Orderings and groups of sealed columns are those of their values, in every place where
 -- SQL can order or group; each query is run over a plain copy too, and compared.
-SELECT ward.create_key('order.a');
+SELECT ward.create_key('order.a', make_default => true);
 SELECT ward.create_key('order.b');
 CREATE TABLE order_plain (id int, a text, b text, n bigint, d date);
 INSERT INTO order_plain

@@ -4,6 +4,7 @@
  */
 #include "seal/sealed_int.h"
 
+#include "executor/executor.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
@@ -15,22 +16,40 @@ static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 static planner_hook_type prev_planner_hook = NULL;
 static emit_log_hook_type prev_emit_log_hook = NULL;
+static ExecutorStart_hook_type prev_ExecutorStart_hook = NULL;
 static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
 
 static PlannedStmt *
 seal_planner(Query *parse, const char *query_string, int cursorOptions, ParamListInfo boundParams)
 {
 	List *invalidation = NIL;
+	Query *rewritten = seal_rewrite_query(parse, &invalidation);
+	bool sealed = rewritten != parse;
 	PlannedStmt *result;
 
-	parse = seal_rewrite_query(parse, &invalidation);
+	parse = rewritten;
+	/* Planning evaluates what it can, and its errors quote values, too. */
+	if (sealed)
+		seal_touch_mark();
 	if (prev_planner_hook)
 		result = prev_planner_hook(parse, query_string, cursorOptions, boundParams);
 	else
 		result = standard_planner(parse, query_string, cursorOptions, boundParams);
 	/* Functions that the rewrite has expanded: the plan ends when they change. */
 	result->invalItems = list_concat(result->invalItems, invalidation);
+	if (sealed)
+		seal_touch_mark_plan(result);
 	return result;
+}
+
+static void
+seal_ExecutorStart(QueryDesc *queryDesc, int eflags)
+{
+	seal_touch_start(queryDesc->plannedstmt);
+	if (prev_ExecutorStart_hook)
+		prev_ExecutorStart_hook(queryDesc, eflags);
+	else
+		standard_ExecutorStart(queryDesc, eflags);
 }
 
 static void
@@ -41,6 +60,8 @@ seal_ProcessUtility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTr
 	/* The statement's tree may be gone afterwards: a commit frees it. */
 	bool roles = seal_right_depends(pstmt->utilityStmt);
 
+	seal_touch_utility(pstmt->utilityStmt);
+	seal_refuse_utility(pstmt->utilityStmt, queryString);
 	if (prev_ProcessUtility_hook)
 		prev_ProcessUtility_hook(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest,
 								 qc);
@@ -97,6 +118,8 @@ seal_init(void)
 	planner_hook = seal_planner;
 	prev_emit_log_hook = emit_log_hook;
 	emit_log_hook = seal_emit_log;
+	prev_ExecutorStart_hook = ExecutorStart_hook;
+	ExecutorStart_hook = seal_ExecutorStart;
 	prev_ProcessUtility_hook = ProcessUtility_hook;
 	ProcessUtility_hook = seal_ProcessUtility;
 }

@@ -10,6 +10,7 @@
 
 #include "lib/stringinfo.h"
 #include "nodes/parsenodes.h"
+#include "nodes/plannodes.h"
 #include "utils/array.h"
 
 /* ---- kind.c ---- */
@@ -106,6 +107,22 @@ extern void seal_sealed_type_init(void);
 /* ---- rewrite.c: the planner's side ---- */
 
 extern Query *seal_rewrite_query(Query *query, List **invalidation);
+
+/* ---- touch.c: has the running statement, or its transaction, met sealed values? ---- */
+
+extern void seal_touch_mark(void);
+extern bool seal_touch_by_statement(void);
+extern bool seal_touch_by_transaction(void);
+/* Of a plan over sealed values, made just now; and of one about to be run. */
+extern void seal_touch_mark_plan(PlannedStmt *plan);
+extern void seal_touch_start(const PlannedStmt *plan);
+extern void seal_touch_utility(Node *statement);
+/* Has a table a column of a sealed type, of a domain over it, or an array of such? */
+extern bool seal_touch_has_sealed(Oid relid);
+
+/* ---- refuse.c: what would store opened values ---- */
+
+extern void seal_refuse_utility(Node *statement, const char *query);
 
 /* ---- redact.c: the log's side ---- */
 

@@ -53,6 +53,7 @@ void
 seal_sealed_io_mark_shown(void)
 {
 	io_shown = GetCurrentStatementStartTimestamp();
+	seal_touch_mark();
 }
 
 /* Is this armor (one backslash), or escaped plaintext (more)?  0 if neither. */
@@ -144,6 +145,7 @@ struct varlena *
 seal_sealed_io_seal(const SealPlain *plain, int32 typmod)
 {
 	core_preload_require();
+	seal_touch_mark();
 	return typmod >= 0 ? seal_envelope_seal(typmod, plain) : seal_envelope_seal_literal(plain);
 }
 
@@ -186,6 +188,8 @@ seal_sealed_io_input(char *text, SealKind kind, int32 typmod)
 	SealPlain plain;
 
 	core_preload_require();
+	/* Before anything can fail: the log quotes the statement that an error ends. */
+	seal_touch_mark();
 	if (backslashes == 1)
 		return seal_sealed_io_dearmor(text, (int) len, kind, typmod);
 	if (backslashes > 1)
@@ -210,6 +214,8 @@ seal_sealed_io_receive(StringInfo buffer, SealKind kind, int32 typmod)
 	SealPlain plain;
 
 	core_preload_require();
+	/* Before anything can fail: the log quotes the statement that an error ends. */
+	seal_touch_mark();
 	if (backslashes == 1)
 	{
 		buffer->cursor = buffer->len;
