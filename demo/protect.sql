@@ -1,6 +1,7 @@
 -- What a DBA runs to bring pg_ward under a live registry.
 SELECT ward.create_key('rfl.identity'), ward.create_key('rfl.messages');
 SELECT ward.protect('registry.person', 'full_name', 'rfl.identity'),
+       ward.protect('registry.person', 'birth_date', 'rfl.identity'),
        ward.protect('registry.person', 'national_id', 'rfl.identity'),
        ward.protect('registry.person', 'phone', 'rfl.identity'),
        ward.protect('registry.person', 'address', 'rfl.identity'),
