@@ -271,7 +271,7 @@ seal_redact_statement(ErrorData *error)
 			strncmp(error->message, "duration: ", 10) == 0 ? strstr(error->message, " ms") : NULL;
 		keep = unit != NULL ? (int) (unit + 3 - error->message) : 0;
 		text = MemoryContextAlloc(error->assoc_context, (Size) keep + 64);
-		snprintf(text, (Size) keep + 64, "%.*s%sstatement over sealed values, not shown", keep,
+		snprintf(text, (Size) keep + 64, "%.*s%snot shown, because it may hold sealed values", keep,
 				 error->message, keep > 0 ? "  " : "");
 		error->message = text;
 		error->detail = error->detail_log = NULL;
@@ -286,6 +286,10 @@ seal_redact_error(ErrorData *error)
 {
 	bool quotes;
 
+	/* A cached plan is bound before it is run: then only earlier statements tell. */
+	if (error->message_id != NULL && seal_touch_ever() &&
+		strncmp(error->message_id, "duration: %s ms  bind", 21) == 0)
+		(void) seal_redact_statement(error);
 	if (!seal_touch_by_transaction())
 		return;
 	/* The statement is in the log as it was sent, with its literals. */

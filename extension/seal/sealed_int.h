@@ -113,6 +113,8 @@ extern Query *seal_rewrite_query(Query *query, List **invalidation);
 extern void seal_touch_mark(void);
 extern bool seal_touch_by_statement(void);
 extern bool seal_touch_by_transaction(void);
+/* Or an earlier one of this backend? */
+extern bool seal_touch_ever(void);
 /* Of a plan over sealed values, made just now; and of one about to be run. */
 extern void seal_touch_mark_plan(PlannedStmt *plan);
 extern void seal_touch_start(const PlannedStmt *plan);

@@ -53,6 +53,13 @@ seal_touch_by_transaction(void)
 		   (touch_transaction != 0 && touch_transaction == GetCurrentTransactionStartTimestamp());
 }
 
+/* See sealed_int.h. */
+bool
+seal_touch_ever(void)
+{
+	return touch_statement != 0;
+}
+
 static uint32
 seal_touch_hash(void)
 {
