@@ -41,6 +41,9 @@ SELECT _ward.normalise(q) FROM (VALUES
 	($$SELECT * FROM t WHERE a = 'secret' AND b = 42 -- secret$$),
 	($$SELECT E'sec\'ret', $x$secret$x$, U&'\0073ecret', B'101', X'1F', 1.5e3, -7 /* secret */$$),
 	($$SELECT "Odd ""Name", a.b->>'secret' FROM c WHERE d = $1$$),
+	($$SELECT .5, n'secret', e'sec''ret', u&"o'neil", $$ || '$$sec$1ret$$' || $$, 1..2, a[1:2], $2$$),
+	($$SELECT 'se' -- secret
+	'cret', U&'s!0065cret' UESCAPE '!', x, b, e, u & n, _1, 0.1e-5$$),
 	($$SELECT 'unterminated secret$$),
 	($$CREATE ROLE x PASSWORD 'secret'$$),
 	('')) v(q);

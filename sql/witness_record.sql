@@ -28,6 +28,10 @@ SELECT act('collected'); SELECT array_agg(name ORDER BY id) FROM subject_t WHERE
 SELECT act('groups'); SELECT count(*) FROM (SELECT name FROM subject_t WHERE id < 20 GROUP BY name) g; :look
 SELECT act('join'); SELECT s.name, n.body FROM subject_t s JOIN note n ON n.subject_id = s.id WHERE n.id = 5; :look
 SELECT act('exists'); SELECT s.id FROM subject_t s WHERE EXISTS (SELECT FROM note n WHERE n.subject_id = s.id AND n.id < 3); :look
+-- The side that an anti join returns may be the one that it hashes.
+SET enable_nestloop = off; SET enable_mergejoin = off;
+SELECT act('anti'); SELECT n.id FROM note n WHERE n.id <= 10 AND NOT EXISTS (SELECT FROM subject_t s WHERE s.id = n.subject_id AND s.grp < 3) ORDER BY 1; :look
+RESET enable_nestloop; RESET enable_mergejoin;
 SELECT act('cursor'); BEGIN; DECLARE c CURSOR FOR SELECT * FROM subject_t ORDER BY id; FETCH 2 FROM c; ROLLBACK; :look
 SELECT act('rolled back'); BEGIN; SELECT name FROM subject_t WHERE id = 9; ROLLBACK; :look
 SELECT act('error'); SELECT 1 / (id - 6) FROM subject_t WHERE id IN (5, 6); :look
@@ -45,6 +49,20 @@ SELECT act('copy from'); COPY note (subject_id, body) FROM STDIN;
 \.
 :look
 \t off
+-- Columns of a partition that is watched alone, read through its parents.
+CREATE TABLE parted (id int, name text, city text) PARTITION BY RANGE (id);
+CREATE TABLE parted_low (city text, gone int, id int, name text) PARTITION BY LIST (city);
+ALTER TABLE parted_low DROP COLUMN gone;
+CREATE TABLE parted_leaf (name text, id int, city text);
+ALTER TABLE parted_low ATTACH PARTITION parted_leaf FOR VALUES IN ('here');
+ALTER TABLE parted ATTACH PARTITION parted_low FOR VALUES FROM (0) TO (100);
+INSERT INTO parted VALUES (1, 'one', 'here'), (2, 'two', 'here');
+SELECT ward.watch('parted_leaf', 'id');
+\t on
+SELECT act('partition'); SELECT name FROM parted WHERE id = 1; :look
+SELECT act('partition row'); SELECT p FROM parted p WHERE id = 2; :look
+SELECT act('partition update'); UPDATE parted SET name = 'zwei' WHERE id = 2; :look
+\t off
 -- A plan made before the table was watched is made anew.
 CREATE TABLE later (id int, name text);
 INSERT INTO later VALUES (1, 'one'), (2, 'two');
@@ -61,5 +79,5 @@ SELECT ward.unwatch('later');
 SELECT act('unwatched'); SELECT name FROM later; RESET ward.actor;
 SELECT ward.sync() IS NULL;
 SELECT count(*) FROM ward.disclosures WHERE actor IN ('off', 'unwatched');
-DROP TABLE subject_t, note, later;
+DROP TABLE subject_t, note, later, parted;
 DROP FUNCTION seen, act;

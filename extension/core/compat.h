@@ -24,46 +24,108 @@
 	PG_FUNCTION_INFO_V1(funcname)
 
 /*
- * Columns that a statement reads, inserts and updates in a range table entry;
- * from PostgreSQL 16 on they are kept apart from the entry.
+ * Columns that a statement reads, inserts or updates in a range table entry (offset
+ * by FirstLowInvalidHeapAttributeNumber).  Since 16 they are kept apart from the
+ * entry, and a child of an inheritance tree has none of its own: they are its
+ * ancestor's, by the child's column numbers.
  */
+#include "access/sysattr.h"
 #include "nodes/parsenodes.h"
+#include "nodes/pathnodes.h"
 #include "nodes/plannodes.h"
 #include "parser/parse_relation.h"
+#include "parser/parsetree.h"
 
 #if PG_VERSION_NUM >= 160000
 static inline Bitmapset *
-core_compat_selected_columns(const PlannedStmt *stmt, RangeTblEntry *rte)
+core_compat_columns_of_child(Bitmapset *columns, const AppendRelInfo *child)
 {
-	return rte->perminfoindex == 0 ? NULL
-								   : getRTEPermissionInfo(stmt->permInfos, rte)->selectedCols;
+	const int whole = 0 - FirstLowInvalidHeapAttributeNumber;
+	Bitmapset *result = NULL;
+	int member = -1;
+
+	/* System columns, and the whole row, have the same number everywhere. */
+	while ((member = bms_next_member(columns, member)) >= 0 && member <= whole)
+		result = bms_add_member(result, member);
+	for (int i = 0; i < child->num_child_cols; i++)
+		if (child->parent_colnos[i] != 0 && bms_is_member(child->parent_colnos[i] + whole, columns))
+			result = bms_add_member(result, i + 1 + whole);
+	return result;
 }
+
 static inline Bitmapset *
-core_compat_inserted_columns(const PlannedStmt *stmt, RangeTblEntry *rte)
+core_compat_columns(const PlannedStmt *stmt, Index rti)
 {
-	return rte->perminfoindex == 0 ? NULL
-								   : getRTEPermissionInfo(stmt->permInfos, rte)->insertedCols;
-}
-static inline Bitmapset *
-core_compat_updated_columns(const PlannedStmt *stmt, RangeTblEntry *rte)
-{
-	return rte->perminfoindex == 0 ? NULL : getRTEPermissionInfo(stmt->permInfos, rte)->updatedCols;
+	RangeTblEntry *rte = rt_fetch(rti, stmt->rtable);
+	RTEPermissionInfo *info;
+	Bitmapset *columns;
+	ListCell *lc;
+
+	if (rte->perminfoindex == 0)
+	{
+		foreach (lc, stmt->appendRelations)
+		{
+			AppendRelInfo *child = lfirst_node(AppendRelInfo, lc);
+
+			if (child->child_relid == rti)
+				return core_compat_columns_of_child(core_compat_columns(stmt, child->parent_relid),
+													child);
+		}
+		return NULL;
+	}
+	info = getRTEPermissionInfo(stmt->permInfos, rte);
+	columns = bms_union(info->selectedCols, info->insertedCols);
+	return bms_add_members(columns, info->updatedCols);
 }
 #else
-#define core_compat_selected_columns(stmt, rte) ((rte)->selectedCols)
-#define core_compat_inserted_columns(stmt, rte) ((rte)->insertedCols)
-#define core_compat_updated_columns(stmt, rte) ((rte)->updatedCols)
+static inline Bitmapset *
+core_compat_columns(const PlannedStmt *stmt, Index rti)
+{
+	RangeTblEntry *rte = rt_fetch(rti, stmt->rtable);
+	Bitmapset *columns = bms_union(rte->selectedCols, rte->insertedCols);
+
+	return bms_add_members(columns, rte->updatedCols);
+}
+#endif
+
+/* An anti join whose outer side is the one that is not returned. */
+#if PG_VERSION_NUM >= 160000
+#define core_compat_right_anti(jointype) ((jointype) == JOIN_RIGHT_ANTI)
+#else
+#define core_compat_right_anti(jointype) (false)
+#endif
+
+/* Where EnableQueryId() is declared. */
+#if PG_VERSION_NUM >= 160000
+#include "nodes/queryjumble.h"
+#else
+#include "utils/queryjumble.h"
+#endif
+
+/* The n-th (from 1) of the backends that a snapshot of their states holds. */
+#include "utils/backend_status.h"
+
+#if PG_VERSION_NUM >= 160000
+#define core_compat_backend_status(n) pgstat_get_local_beentry_by_index(n)
+#else
+#define core_compat_backend_status(n) pgstat_fetch_stat_local_beentry(n)
 #endif
 
 /*
  * Does a membership pass the role's privileges on?  Since 16 each membership says so;
  * before, the member does for all of its memberships.
  */
+#include "catalog/pg_auth_members.h"
+
+static inline bool
+core_compat_membership_inherits(Form_pg_auth_members membership, bool member_inherits)
+{
 #if PG_VERSION_NUM >= 160000
-#define core_compat_membership_inherits(membership, member_inherits) ((membership)->inherit_option)
+	return membership->inherit_option;
 #else
-#define core_compat_membership_inherits(membership, member_inherits) (member_inherits)
+	return member_inherits;
 #endif
+}
 
 /*
  * Stores a new version of a row that is locked, with its index entries.  Since 16 an

@@ -185,7 +185,7 @@ trail_context_session(void)
 		 */
 		for (int i = 1; i <= count; i++)
 		{
-			LocalPgBackendStatus *entry = pgstat_fetch_stat_local_beentry(i);
+			LocalPgBackendStatus *entry = core_compat_backend_status(i);
 
 			if (entry != NULL && entry->backendStatus.st_procpid == leader)
 			{

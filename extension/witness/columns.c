@@ -11,15 +11,6 @@
 #include "access/sysattr.h"
 #include "utils/lsyscache.h"
 
-static Bitmapset *
-witness_columns_of_entry(const PlannedStmt *stmt, RangeTblEntry *rte)
-{
-	Bitmapset *used = bms_copy(core_compat_selected_columns(stmt, rte));
-
-	used = bms_add_members(used, core_compat_inserted_columns(stmt, rte));
-	return bms_add_members(used, core_compat_updated_columns(stmt, rte));
-}
-
 /* A descendant's columns by the numbers that its ancestor gives them. */
 static Bitmapset *
 witness_columns_translate(Bitmapset *columns, Oid heir, const WitnessRelation *relation)
@@ -56,26 +47,27 @@ witness_columns_used(const PlannedStmt *stmt, const WitnessRelation *relation)
 {
 	Bitmapset *used = NULL;
 	ListCell *lc;
+	Index rti = 0;
 
 	foreach (lc, stmt->rtable)
 	{
 		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
 		WitnessRelation *heir;
 
+		rti++;
 		if (rte->rtekind != RTE_RELATION)
 			continue;
 		if (rte->relid == relation->relid)
 		{
-			used = bms_add_members(used, witness_columns_of_entry(stmt, rte));
+			used = bms_add_members(used, core_compat_columns(stmt, rti));
 			continue;
 		}
 		heir = witness_watch_pin(rte->relid);
 		if (heir == NULL)
 			continue;
 		if (heir->watched == relation)
-			used =
-				bms_add_members(used, witness_columns_translate(witness_columns_of_entry(stmt, rte),
-																rte->relid, relation));
+			used = bms_add_members(used, witness_columns_translate(core_compat_columns(stmt, rti),
+																   rte->relid, relation));
 		witness_watch_release(heir);
 	}
 	if (bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, used))

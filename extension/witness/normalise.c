@@ -9,19 +9,48 @@
  */
 #include "witness/witness_int.h"
 
+#include <ctype.h>
+
 #include "miscadmin.h"
 #include "parser/scanner.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-/* The parser's token numbers; scanner.h alone does not name them. */
-#include "nodes/nodes.h"
-#include "nodes/parsenodes.h"
-#include "parser/gramparse.h"
-
 #define NORMALISE_MAX 4096
 
 WARD_FUNCTION(ward_normalise);
+
+/*
+ * Is this token a constant?  The scanner says where it begins and ends; what it is
+ * shows in its first bytes.  The scanner's own token numbers are in no header that
+ * servers install.  What merely begins like a constant is taken for one.
+ */
+static bool
+witness_normalise_constant(const char *token)
+{
+	switch (token[0])
+	{
+		case '\'':
+			return true;
+		case 'b':
+		case 'B':
+		case 'e':
+		case 'E':
+		case 'x':
+		case 'X':
+			return token[1] == '\'';
+		case 'u':
+		case 'U':
+			return token[1] == '&' && token[2] == '\'';
+		case '$':
+			/* Else a parameter, or a lone dollar sign. */
+			return token[1] != '\0' && !isdigit((unsigned char) token[1]);
+		case '.':
+			return isdigit((unsigned char) token[1]);
+		default:
+			return isdigit((unsigned char) token[0]);
+	}
+}
 
 static char *
 witness_normalise_scan(const char *text)
@@ -31,14 +60,13 @@ witness_normalise_scan(const char *text)
 	core_yy_extra_type extra;
 	core_YYSTYPE value;
 	YYLTYPE location;
-	int token;
 	int constants = 0;
 
 	initStringInfo(&out);
 	scanner = scanner_init(text, &extra, &ScanKeywords, ScanKeywordTokens);
 	/* A backslash in a plain string may be escaped either way; both end it alike. */
 	extra.escape_string_warning = false;
-	while ((token = core_yylex(&value, &location, scanner)) != 0)
+	while (core_yylex(&value, &location, scanner) != 0)
 	{
 		if (out.len >= NORMALISE_MAX)
 		{
@@ -47,21 +75,11 @@ witness_normalise_scan(const char *text)
 		}
 		if (out.len > 0)
 			appendStringInfoChar(&out, ' ');
-		switch (token)
-		{
-			case ICONST:
-			case FCONST:
-			case SCONST:
-			case USCONST:
-			case BCONST:
-			case XCONST:
-				appendStringInfo(&out, "$c%d", ++constants);
-				break;
-			default:
-				/* The scanner has put a terminator after the token. */
-				appendStringInfoString(&out, extra.scanbuf + location);
-				break;
-		}
+		/* The scanner has put a terminator after the token. */
+		if (witness_normalise_constant(extra.scanbuf + location))
+			appendStringInfo(&out, "$c%d", ++constants);
+		else
+			appendStringInfoString(&out, extra.scanbuf + location);
 	}
 	scanner_finish(scanner);
 	return out.data;

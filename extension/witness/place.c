@@ -261,11 +261,23 @@ witness_place_join(Placing *placing, JoinState *state, bool drops)
 		witness_place_end(placing, outer, TRAIL_MANNER_INFLUENCE, "outer_join", NULL);
 	if (inner_nullable && (drops || filters))
 		witness_place_end(placing, inner, TRAIL_MANNER_INFLUENCE, "outer_join", NULL);
-	if (state->jointype == JOIN_SEMI || state->jointype == JOIN_ANTI)
+	if (core_compat_right_anti(state->jointype))
+	{
+		witness_place_end(placing, outer, TRAIL_MANNER_INFLUENCE, "anti_join", NULL);
+		outer = NIL;
+	}
+	else if (state->jointype == JOIN_SEMI || state->jointype == JOIN_ANTI)
 	{
 		witness_place_end(placing, inner, TRAIL_MANNER_INFLUENCE,
 						  state->jointype == JOIN_SEMI ? "semi_join" : "anti_join", NULL);
 		inner = NIL;
+	}
+	else if (state->jointype != JOIN_INNER && !outer_nullable && !inner_nullable)
+	{
+		/* A join that we do not know may return nulls for either side. */
+		witness_place_end(placing, outer, TRAIL_MANNER_ROW, "join", NULL);
+		witness_place_end(placing, inner, TRAIL_MANNER_ROW, "join", NULL);
+		return NIL;
 	}
 	outer = witness_place_project(placing, &state->ps, outer, OUTER_VAR);
 	inner = witness_place_project(placing, &state->ps, inner, INNER_VAR);
