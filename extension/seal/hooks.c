@@ -5,6 +5,7 @@
 #include "seal/sealed_int.h"
 
 #include "executor/executor.h"
+#include "libpq/auth.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
@@ -18,6 +19,7 @@ static planner_hook_type prev_planner_hook = NULL;
 static emit_log_hook_type prev_emit_log_hook = NULL;
 static ExecutorStart_hook_type prev_ExecutorStart_hook = NULL;
 static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
+static ClientAuthentication_hook_type prev_ClientAuthentication_hook = NULL;
 
 static PlannedStmt *
 seal_planner(Query *parse, const char *query_string, int cursorOptions, ParamListInfo boundParams)
@@ -81,6 +83,14 @@ seal_emit_log(ErrorData *edata)
 }
 
 static void
+seal_ClientAuthentication(Port *port, int status)
+{
+	if (prev_ClientAuthentication_hook)
+		prev_ClientAuthentication_hook(port, status);
+	seal_describe_install();
+}
+
+static void
 seal_shmem_request(void)
 {
 	if (prev_shmem_request_hook)
@@ -122,4 +132,6 @@ seal_init(void)
 	ExecutorStart_hook = seal_ExecutorStart;
 	prev_ProcessUtility_hook = ProcessUtility_hook;
 	ProcessUtility_hook = seal_ProcessUtility;
+	prev_ClientAuthentication_hook = ClientAuthentication_hook;
+	ClientAuthentication_hook = seal_ClientAuthentication;
 }

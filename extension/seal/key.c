@@ -605,6 +605,25 @@ seal_key_default(void)
 }
 
 /* See seal_int.h. */
+List *
+seal_key_ids(void)
+{
+	Relation relation = seal_key_open("key", KEY_ATT_WRAPPED);
+	SysScanDesc scan;
+	HeapTuple tuple;
+	List *ids = NIL;
+
+	if (relation == NULL)
+		return NIL;
+	scan = systable_beginscan(relation, InvalidOid, false, NULL, 0, NULL);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		ids = lappend_int(ids, DatumGetInt32(seal_key_column(tuple, relation, KEY_ATT_ID)));
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	return ids;
+}
+
+/* See seal_int.h. */
 void
 seal_key_cipher_failed(const char *doing)
 {

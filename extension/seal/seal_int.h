@@ -211,6 +211,9 @@ extern SealKeyId seal_key_id(const char *name);
 /* The database's default key, or SEAL_KEY_NONE where none was chosen. */
 extern SealKeyId seal_key_default(void);
 
+/* Of all keys of the database. */
+extern List *seal_key_ids(void);
+
 /* Has the key this version, and is its secret still there? */
 extern bool seal_key_has_version(SealKeyId id, uint16 version);
 

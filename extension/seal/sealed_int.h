@@ -126,6 +126,12 @@ extern bool seal_touch_has_sealed(Oid relid);
 
 extern void seal_refuse_utility(Node *statement, const char *query);
 
+/* ---- describe.c: the client's side ---- */
+
+/* May the client take armor for a value, because of what it was told before? */
+extern bool seal_describe_stale(void);
+extern void seal_describe_install(void);
+
 /* ---- redact.c: the log's side ---- */
 
 extern void seal_redact_error(ErrorData *error);

@@ -272,6 +272,17 @@ seal_sealed_io_visible(struct varlena *envelope)
 	return !seal_envelope_is_probe(envelope) && seal_right_may_open(seal_envelope_key(envelope));
 }
 
+/*
+ * Before armor is shown.  A client that was told to expect the base type would take it
+ * for a value, so it gets an error.
+ */
+static void
+seal_sealed_io_hide(struct varlena *envelope, SealKind kind)
+{
+	if (kind != SEAL_KIND_TEXT && seal_describe_stale() && !seal_envelope_is_literal(envelope))
+		seal_right_require(seal_envelope_key(envelope));
+}
+
 /* Opens a value that is visible, for output; errors may show it from here on. */
 static struct varlena *
 seal_sealed_io_show(struct varlena *envelope)
@@ -309,7 +320,10 @@ ward_sealed_out(PG_FUNCTION_ARGS)
 	int length;
 
 	if (!seal_sealed_io_visible(envelope))
+	{
+		seal_sealed_io_hide(envelope, kind);
 		PG_RETURN_CSTRING(seal_sealed_io_armor(envelope, &length));
+	}
 	opened = seal_sealed_io_show(envelope);
 	if (kind == SEAL_KIND_TEXT)
 		text = seal_sealed_io_escape(VARDATA_ANY(opened), VARSIZE_ANY_EXHDR(opened), &length);
@@ -338,6 +352,7 @@ ward_sealed_send(PG_FUNCTION_ARGS)
 	pq_begintypsend(&buffer);
 	if (!seal_sealed_io_visible(envelope))
 	{
+		seal_sealed_io_hide(envelope, kind);
 		bytes = seal_sealed_io_armor(envelope, &length);
 		pq_sendbytes(&buffer, bytes, length);
 		PG_RETURN_BYTEA_P(pq_endtypsend(&buffer));

@@ -15,6 +15,12 @@ ward_packages() {
 			test) echo "libipc-run-perl libtap-parser-sourcehandler-pgtap-perl postgresql-$version-pgtap procps python3 python3-psycopg2 opensc softhsm2" ;;
 			lint) echo "clang-format clang-tidy cppcheck shellcheck binutils git" ;;
 			bench) echo "postgresql-$version-pgaudit python3 python3-psycopg2" ;;
+			clients)
+				echo "libpostgresql-jdbc-java default-jdk-headless"
+				# Another build of Node.js may be here, which Debian's would conflict with.
+				if ! command -v node >/dev/null; then echo nodejs; fi
+				if ! command -v npm >/dev/null; then echo npm; fi
+				;;
 			*) echo "unknown purpose: $purpose" >&2; return 1 ;;
 		esac
 	done
