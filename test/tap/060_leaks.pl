@@ -327,6 +327,10 @@ for my $what ('an error', 'a slow statement', 'a heap')
 	ok((grep { $_ eq "$what in /log" } @logged), "and in the log $what, where it is plain");
 }
 
+my $log = slurp_file($node->logfile);
+like($log, qr/duration: [0-9.]+ ms  not shown, because it may hold sealed values/, 'how long a statement took is there');
+like($log, qr/ERROR:  division by zero/, 'as are errors');
+
 is_deeply([ search($data, %needles) ], [], 'the data directory holds nothing of a sealed column');
 is_deeply([ search($logs, %needles) ], [], 'the log neither');
 is_deeply([ search("$dir/out", %needles) ], [], 'nor a dump without the right');
