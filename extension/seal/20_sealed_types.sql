@@ -65,11 +65,13 @@ CREATE FUNCTION pg_catalog.sealed_probe({B}[], integer) RETURNS pg_catalog.{T}[]
 	LANGUAGE c STRICT STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ward_sealed_probe_{N}_array';
 
 -- Comparisons. Tags do not change with anything but the value and its key, so these
--- are immutable; where values must be opened they ask for the right each time.
+-- are immutable; where values must be opened they ask for the right each time. An error
+-- tells of the key, never of the value: so they are leakproof, as the base types' are, and
+-- serve under row-level security.
 CREATE FUNCTION pg_catalog.sealed_eq(pg_catalog.{T}, pg_catalog.{T}) RETURNS boolean
-	LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ward_sealed_eq';
+	LANGUAGE c STRICT IMMUTABLE LEAKPROOF PARALLEL SAFE AS 'MODULE_PATHNAME', 'ward_sealed_eq';
 CREATE FUNCTION pg_catalog.sealed_ne(pg_catalog.{T}, pg_catalog.{T}) RETURNS boolean
-	LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ward_sealed_ne';
+	LANGUAGE c STRICT IMMUTABLE LEAKPROOF PARALLEL SAFE AS 'MODULE_PATHNAME', 'ward_sealed_ne';
 CREATE FUNCTION pg_catalog.sealed_lt(pg_catalog.{T}, pg_catalog.{T}) RETURNS boolean
 	LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ward_sealed_lt';
 CREATE FUNCTION pg_catalog.sealed_le(pg_catalog.{T}, pg_catalog.{T}) RETURNS boolean

@@ -310,7 +310,8 @@ seal_redact_error(ErrorData *error)
 	}
 	else if (error->detail != NULL &&
 			 (seal_sealed_io_shown() || strstr(error->detail, "\\sealed:") != NULL) &&
-			 ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION)
+			 (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION ||
+			  error->sqlerrcode == ERRCODE_WITH_CHECK_OPTION_VIOLATION))
 	{
 		error->detail =
 			strncmp(error->detail, "Key (", 5) == 0

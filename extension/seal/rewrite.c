@@ -228,7 +228,7 @@ seal_rewrite_mixed_comparison(OpExpr *op, Node *sealed, Node *plain, bool equal,
 		(Expr *) seal_rewrite_probe(plain, key, objects, false), InvalidOid, op->inputcollid);
 }
 
-/* The sealed expression under a cast to the base type, or NULL. */
+/* The sealed expression under a cast to the base type (or varchar), or NULL. */
 static Node *
 seal_rewrite_uncast(Node *node, const SealObjects **objects)
 {
@@ -241,7 +241,8 @@ seal_rewrite_uncast(Node *node, const SealObjects **objects)
 	if (list_length(cast->args) != 1)
 		return NULL;
 	*objects = seal_rewrite_sealed(linitial(cast->args));
-	if (*objects == NULL || cast->funcid != (*objects)->to_base)
+	if (*objects == NULL ||
+		(cast->funcid != (*objects)->to_base && cast->funcid != (*objects)->to_varchar))
 		return NULL;
 	return seal_rewrite_key(linitial(cast->args)) != SEAL_KEY_NONE ? linitial(cast->args) : NULL;
 }

@@ -83,6 +83,7 @@ typedef struct SealObjects
 	Oid ne;
 	SealMixed mixed[SEAL_MIXED_MAX]; /* the first is the base type's */
 	Oid to_base;
+	Oid to_varchar; /* of sealed_text alone */
 	Oid from_base;
 	Oid rekey;
 	Oid typed;

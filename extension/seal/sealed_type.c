@@ -91,6 +91,9 @@ seal_sealed_type_load(SealKind kind, SealObjects *objects)
 	}
 	objects->to_base = seal_sealed_type_function(psprintf("sealed_to_%s", info->name), 1,
 												 objects->type, InvalidOid, InvalidOid);
+	if (kind == SEAL_KIND_TEXT)
+		objects->to_varchar = seal_sealed_type_function("sealed_to_varchar", 1, objects->type,
+														InvalidOid, InvalidOid);
 	objects->from_base = seal_sealed_type_function(name, 3, info->base, INT4OID, BOOLOID);
 	objects->rekey = seal_sealed_type_function("sealed_rekey", 3, objects->type, INT4OID, BOOLOID);
 	objects->typed =
