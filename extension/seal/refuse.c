@@ -79,10 +79,11 @@ seal_refuse_expression(Node *expression, const char *what)
 {
 	if (!seal_refuse_opens(expression, NULL))
 		return;
-	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					errmsg("%s can't be on an expression that opens sealed values", what),
-					errdetail("They would be stored in clear."),
-					errhint("Use the column itself, or comparisons by = and <>.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("%s can't be on an expression that opens sealed values", what),
+			 errdetail("They would be stored in clear."),
+			 errhint("Use the column itself, or compare it by = or <> with a quoted literal.")));
 }
 
 static void
