@@ -53,6 +53,7 @@ SELECT order_same('SELECT id, sum(n) OVER w, lag(a) OVER w FROM {t} WINDOW w AS 
 SELECT order_same('SELECT string_agg(a, '','' ORDER BY a DESC), array_agg(id ORDER BY n, id) FROM {t}');
 SELECT order_same('SELECT string_agg(DISTINCT a, '','' ORDER BY a) FROM {t}');
 SELECT order_same('SELECT array_agg(DISTINCT a ORDER BY a DESC)::text[] FROM {t}');
+SELECT order_same('SELECT array_agg(DISTINCT n ORDER BY n DESC)::bigint[], string_agg(DISTINCT a, '','' ORDER BY a DESC) FROM {t}');
 SELECT order_same('SELECT count(DISTINCT a), count(DISTINCT coalesce(a, b)), count(DISTINCT n) FROM {t}');
 SELECT order_same('SELECT min(a), max(a), min(n), max(d), sum(n), avg(n)::numeric(9,3) FROM {t}');
 SELECT order_same('SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY n), percentile_disc(0.1) WITHIN GROUP (ORDER BY d DESC) FROM {t}');

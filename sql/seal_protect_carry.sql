@@ -53,7 +53,7 @@ UNION ALL SELECT 'trigger', tgname, concat_ws(' ', tgenabled, pg_get_triggerdef(
   FROM pg_trigger WHERE tgrelid IN ('carry.person'::regclass, 'carry.insertable'::regclass) AND NOT tgisinternal
 UNION ALL SELECT 'rule', rulename, concat_ws(' ', pg_get_ruledef(oid), obj_description(oid)) FROM pg_rewrite WHERE rulename = 'no_delete'
 UNION ALL SELECT 'view', c.oid::regclass::text,
-       concat_ws(' ', pg_get_viewdef(c.oid), pg_get_userbyid(relowner) = current_user, reloptions::text, replace(relacl::text, current_user, 'me'), obj_description(c.oid))
+       concat_ws(' ', regexp_replace(pg_get_viewdef(c.oid), '\y(person|v1)\.', '', 'g'), pg_get_userbyid(relowner) = current_user, reloptions::text, replace(replace(relacl::text, current_user, 'me'), 'Dxtm', 'Dxt'), obj_description(c.oid))
   FROM pg_class c WHERE relnamespace = 'carry'::regnamespace AND relkind = 'v' AND relname <> 'catalog';
 ALTER TABLE carry.person REPLICA IDENTITY USING INDEX person_code_key;
 ALTER TABLE carry.person CLUSTER ON person_code_key;

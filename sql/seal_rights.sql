@@ -58,11 +58,16 @@ ROLLBACK;
 SET ROLE rights_member;
 EXECUTE show_it;
 RESET ROLE;
+-- A role that does not inherit; from 16 on that is fixed when it is made a member.
 ALTER ROLE rights_member NOINHERIT;
+REVOKE rights_group FROM rights_member;
+GRANT rights_group TO rights_member;
 SET ROLE rights_member;
 EXECUTE show_it;
 RESET ROLE;
 ALTER ROLE rights_member INHERIT;
+REVOKE rights_group FROM rights_member;
+GRANT rights_group TO rights_member;
 
 -- A SECURITY DEFINER function opens what its owner may.
 CREATE FUNCTION rights_definer() RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT a::text FROM rights';

@@ -95,6 +95,26 @@ core_compat_columns(const PlannedStmt *stmt, Index rti)
 #define core_compat_right_anti(jointype) (false)
 #endif
 
+/*
+ * May the planner sort an aggregate's input for it?  Since 16 it does, and the executor
+ * then takes a single DISTINCT column for the aggregate's one argument.  Returns what
+ * held before.
+ */
+#if PG_VERSION_NUM >= 160000
+#include "optimizer/cost.h"
+
+static inline bool
+core_compat_presort_aggregates(bool enable)
+{
+	bool before = enable_presorted_aggregate;
+
+	enable_presorted_aggregate = enable;
+	return before;
+}
+#else
+#define core_compat_presort_aggregates(enable) (enable)
+#endif
+
 /* Where EnableQueryId() is declared. */
 #if PG_VERSION_NUM >= 160000
 #include "nodes/queryjumble.h"

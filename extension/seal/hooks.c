@@ -22,21 +22,42 @@ static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
 static ClientAuthentication_hook_type prev_ClientAuthentication_hook = NULL;
 
 static PlannedStmt *
+seal_planner_next(Query *parse, const char *query_string, int cursorOptions,
+				  ParamListInfo boundParams)
+{
+	if (prev_planner_hook)
+		return prev_planner_hook(parse, query_string, cursorOptions, boundParams);
+	return standard_planner(parse, query_string, cursorOptions, boundParams);
+}
+
+static PlannedStmt *
 seal_planner(Query *parse, const char *query_string, int cursorOptions, ParamListInfo boundParams)
 {
 	List *invalidation = NIL;
 	Query *rewritten = seal_rewrite_query(parse, &invalidation);
 	bool sealed = rewritten != parse;
-	PlannedStmt *result;
+	PlannedStmt *result = NULL;
 
 	parse = rewritten;
-	/* Planning evaluates what it can, and its errors quote values, too. */
-	if (sealed)
-		seal_touch_mark();
-	if (prev_planner_hook)
-		result = prev_planner_hook(parse, query_string, cursorOptions, boundParams);
+	if (!sealed)
+		result = seal_planner_next(parse, query_string, cursorOptions, boundParams);
 	else
-		result = standard_planner(parse, query_string, cursorOptions, boundParams);
+	{
+		/* DISTINCT in an aggregate may go by an opened copy of its argument. */
+		const bool presort = core_compat_presort_aggregates(false);
+
+		/* Planning evaluates what it can, and its errors quote values, too. */
+		seal_touch_mark();
+		PG_TRY();
+		{
+			result = seal_planner_next(parse, query_string, cursorOptions, boundParams);
+		}
+		PG_FINALLY();
+		{
+			(void) core_compat_presort_aggregates(presort);
+		}
+		PG_END_TRY();
+	}
 	/* Functions that the rewrite has expanded: the plan ends when they change. */
 	result->invalItems = list_concat(result->invalItems, invalidation);
 	if (sealed)

@@ -20,6 +20,7 @@
 #include "optimizer/optimizer.h"
 #include "optimizer/tlist.h"
 #include "parser/parse_clause.h"
+#include "parser/parse_oper.h"
 #include "parser/parse_relation.h"
 #include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
@@ -434,6 +435,29 @@ seal_rewrite_ordered_set(Aggref *aggregate)
 	return seal_rewrite_from_base((Node *) aggregate, key, objects);
 }
 
+/*
+ * The executor takes a single DISTINCT column for the aggregate's one argument; where
+ * there are more it compares all of the columns that DISTINCT names.  So beside one
+ * that is an opened copy there must be another, which is the same in every row.
+ */
+static void
+seal_rewrite_order_pair_distinct(Aggref *aggregate)
+{
+	SortGroupClause *clause;
+	TargetEntry *same;
+
+	if (list_length(aggregate->aggdistinct) != 1 || list_length(aggregate->args) == 1)
+		return;
+	same = makeTargetEntry((Expr *) makeBoolConst(true, false), list_length(aggregate->args) + 1,
+						   NULL, true);
+	aggregate->args = lappend(aggregate->args, same);
+	clause = makeNode(SortGroupClause);
+	clause->tleSortGroupRef = assignSortGroupRef(same, aggregate->args);
+	get_sort_group_operators(BOOLOID, true, true, false, &clause->sortop, &clause->eqop, NULL,
+							 &clause->hashable);
+	aggregate->aggdistinct = lappend(aggregate->aggdistinct, clause);
+}
+
 /* See rewrite_int.h. */
 Node *
 seal_rewrite_order_aggregate(Aggref *aggregate)
@@ -443,7 +467,10 @@ seal_rewrite_order_aggregate(Aggref *aggregate)
 	if (AGGKIND_IS_ORDERED_SET(aggregate->aggkind))
 		return ordered ? seal_rewrite_ordered_set(aggregate) : (Node *) aggregate;
 	if (ordered || seal_rewrite_order_mixes_keys(aggregate->aggdistinct, aggregate->args))
+	{
 		seal_rewrite_order_open_clauses(&aggregate->aggorder, &aggregate->aggdistinct,
 										&aggregate->args);
+		seal_rewrite_order_pair_distinct(aggregate);
+	}
 	return (Node *) aggregate;
 }
