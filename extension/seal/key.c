@@ -22,6 +22,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/index.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -113,6 +114,13 @@ seal_key_sync(void)
 {
 	uint64 generation = seal_keyring_generation();
 
+	/*
+	 * No commit moves the generation on a standby; what replay invalidates is looked
+	 * for instead, so that a freeze or a revoked right stops a running statement there,
+	 * too.  That costs two reads of shared memory where nothing has come.
+	 */
+	if (unlikely(RecoveryInProgress()) && IsTransactionState())
+		AcceptInvalidationMessages();
 	if (likely(!key_is_stale && generation == key_generation))
 		return;
 	/* Unset before: what arrives while the catalog is read must win. */

@@ -38,6 +38,8 @@ typedef struct TrailShared
 {
 	LWLock *lock;
 	LWLock *sync_lock;
+	bool foreign;	/* the trail in the directory is another server's; not to be touched */
+	TrailFault why; /* as was found when the server started */
 	bool ready;		/* recovered since shared memory was made */
 	bool announced; /* trail.started has been written, or is being by one of us */
 	bool fresh;		/* the trail was created by this recovery */
@@ -91,6 +93,8 @@ trail_append_shmem_init(void)
 		shared->sync_lock = &GetNamedLWLockTranche("WardTrail")[1].lock;
 		pg_atomic_init_u64(&shared->end, 0);
 		pg_atomic_init_u64(&shared->synced, 0);
+		/* Here, because a standby that is promoted later looks like its primary. */
+		shared->foreign = !trail_marker_leave(&shared->why);
 	}
 }
 
@@ -295,12 +299,19 @@ trail_append_recover(TrailFault *fault)
 	TrailPosition *firsts;
 	uint8 node[TRAIL_NODE_LENGTH];
 	int count;
+	TrailMarker marker;
 	bool known;
 	bool unfinished = false;
 	bool done;
 
-	if (!trail_marker_read(node, &known, fault))
+	if (shared->foreign)
+	{
+		*fault = shared->why;
 		return false;
+	}
+	if (!trail_marker_read(node, &marker, fault))
+		return false;
+	known = marker != TRAIL_MARKER_NONE;
 	if (!trail_segment_list(&firsts, &count, fault))
 	{
 		if (fault->sqlerrcode != ERRCODE_WARD_TRAIL_ABSENT)
@@ -335,7 +346,8 @@ trail_append_recover(TrailFault *fault)
 	if (done && known && memcmp(node, shared->node, TRAIL_NODE_LENGTH) != 0)
 		done = trail_segment_fault(fault, ERRCODE_WARD_TRAIL_CORRUPT, 0, shared->segment, 16,
 								   "it belongs to another server's trail");
-	if (done && !known)
+	/* Also where the server was moved: its trail is ours again. */
+	if (done && marker != TRAIL_MARKER_OURS)
 		done = trail_marker_write(shared->node, fault);
 	if (!done)
 		return false;

@@ -99,6 +99,7 @@ trail_segment_fault(TrailFault *fault, int sqlerrcode, int errnum, TrailPosition
 	fault->sqlerrcode = sqlerrcode;
 	fault->errnum = errnum;
 	fault->what = what;
+	fault->hint = NULL;
 	fault->offset = offset;
 	if (first == TRAIL_POSITION_INVALID)
 		strlcpy(fault->path, trail_setting_directory, MAXPGPATH);
@@ -117,9 +118,11 @@ trail_segment_raise(const TrailFault *fault)
 				(errcode(fault->sqlerrcode), errmsg("the trail is damaged"),
 				 errdetail("File \"%s\", at byte %llu: %s.", fault->path,
 						   (unsigned long long) fault->offset, fault->what),
-				 errhint("Keep the file as it is, and run ward.verify_trail() to see how far the "
-						 "evidence is whole. Statements that would disclose watched data are "
-						 "refused until then.")));
+				 fault->hint != NULL
+					 ? errhint("%s", fault->hint)
+					 : errhint("Keep the file as it is, and run ward.verify_trail() to see how far "
+							   "the evidence is whole. Statements that would disclose watched data "
+							   "are refused until then.")));
 	if (fault->sqlerrcode == ERRCODE_WARD_TRAIL_ABSENT)
 		ereport(ERROR, (errcode(fault->sqlerrcode), errmsg("the trail is missing"),
 						errdetail("File or directory \"%s\": %s.", fault->path, fault->what),

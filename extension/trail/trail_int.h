@@ -65,6 +65,7 @@ typedef struct TrailFault
 	int sqlerrcode;
 	int errnum;
 	const char *what;
+	const char *hint; /* NULL: the one for sqlerrcode */
 	char path[MAXPGPATH];
 	uint64 offset;
 } TrailFault;
@@ -126,7 +127,17 @@ extern bool trail_segment_frame_follows(TrailScan *scan, TrailFault *fault);
 
 /* ---- marker.c: which trail is this server's ---- */
 
-extern bool trail_marker_read(uint8 node[TRAIL_NODE_LENGTH], bool *known, TrailFault *fault);
+/* What the marker says of the trail that this server writes. */
+typedef enum TrailMarker
+{
+	TRAIL_MARKER_NONE,	/* no trail was begun */
+	TRAIL_MARKER_OURS,	/* written in this data directory */
+	TRAIL_MARKER_COPIED /* brought along by a copy of another data directory */
+} TrailMarker;
+
+extern bool trail_marker_read(uint8 node[TRAIL_NODE_LENGTH], TrailMarker *marker,
+							  TrailFault *fault);
+extern bool trail_marker_leave(TrailFault *fault);
 extern bool trail_marker_write(const uint8 node[TRAIL_NODE_LENGTH], TrailFault *fault);
 
 /* ---- append.c: shared state, recovery, appending ---- */
