@@ -163,7 +163,9 @@ seal_describe_putmessage(char type, const char *s, size_t len)
 		describe_missing = true;
 	else if (type == 'T' || type == 'H' || type == 'Z')
 		describe_missing = false;
-	if (likely(type != 'T' && type != 't') || !IsTransactionState() || !seal_sealed_type_present())
+	/* A base backup's connection has no database, and so no catalog. */
+	if (likely(type != 'T' && type != 't') || !IsTransactionState() || !OidIsValid(MyDatabaseId) ||
+		!seal_sealed_type_present())
 		return describe_next->putmessage(type, s, len);
 	message = palloc(len + 1);
 	memcpy(message, s, len);
