@@ -67,9 +67,9 @@ BEGIN
 	IF name IS NULL THEN
 		RAISE EXCEPTION 'a sealing key needs a name' USING ERRCODE = 'null_value_not_allowed';
 	END IF;
-	IF search IS NULL OR search NOT IN ('none', 'equality') THEN
+	IF search IS NULL OR search NOT IN ('none', 'equality', 'substring') THEN
 		RAISE EXCEPTION 'unknown search mode "%"', search
-			USING ERRCODE = 'invalid_parameter_value', HINT = 'Use ''equality'' or ''none''.';
+			USING ERRCODE = 'invalid_parameter_value', HINT = 'Use ''equality'', ''substring'' or ''none''.';
 	END IF;
 	new_id := _ward.key_id(name);
 	-- One at a time: the default must be one, and the collision check must hold.
@@ -104,7 +104,7 @@ $$;
 REVOKE ALL ON FUNCTION ward.create_key(text, text, boolean) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ward.create_key(text, text, boolean) TO ward_officer;
 COMMENT ON FUNCTION ward.create_key(text, text, boolean) IS
-	'makes a sealing key; search ''equality'' allows look-ups and shows which rows are equal, ''none'' shows nothing';
+	'makes a sealing key; search ''equality'' allows look-ups and shows which rows are equal, ''substring'' allows LIKE by index, too, and shows how often trigrams occur, ''none'' shows nothing';
 
 CREATE FUNCTION _ward.set_frozen(key text, wanted boolean, reason text) RETURNS void
 	LANGUAGE plpgsql VOLATILE

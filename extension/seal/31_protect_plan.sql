@@ -115,10 +115,6 @@ CREATE FUNCTION _ward.check_search(key text, search text) RETURNS void
 DECLARE
 	key_search text;
 BEGIN
-	IF search = 'substring' THEN
-		RAISE EXCEPTION 'search ''substring'' is not available in this version'
-			USING ERRCODE = 'feature_not_supported', HINT = 'Use ''equality'' or ''none''.';
-	END IF;
 	SELECT k.search INTO key_search FROM _ward.key k WHERE k.name = key;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'key "%" does not exist', key
@@ -292,7 +288,9 @@ DECLARE
 	predicate text;
 BEGIN
 	FOR i IN
-		SELECT x.indexrelid, x.indrelid, x.indisunique, x.indpred, x.indkey, x.indclass, c.attnum, r.relkind, am.amname,
+		SELECT x.indexrelid, x.indrelid, x.indisunique, x.indpred, x.indkey, x.indclass, x.indnatts, c.attnum, r.relkind, am.amname,
+		       EXISTS (SELECT FROM pg_catalog.pg_opclass o WHERE o.oid = ANY (x.indclass::oid[]) AND o.opcname = 'sealed_text_trgm_ops'
+		                  AND o.opcnamespace = 'pg_catalog'::regnamespace) AS trigrams,
 		       r.reltablespace, k.oid AS constraint_oid,
 		       pg_catalog.array_position((x.indkey::int2[])[0:x.indnkeyatts - 1], c.attnum) AS place,
 		       coalesce(_ward.literal_uses(x.indexprs::text, c.attnum), false) AS in_expression,
@@ -319,6 +317,9 @@ BEGIN
 			WHEN i.in_expression THEN
 				CASE WHEN opening THEN 'drop this index, and create it again afterwards'
 				     ELSE 'drop this index; what it computes from the column would lie in it in clear' END
+			WHEN i.trigrams THEN
+				CASE WHEN opening AND (i.indnatts > 1 OR i.indpred IS NOT NULL)
+				     THEN 'drop this index; it serves sealed values alone' END
 			WHEN i.place IS NOT NULL AND i.amname NOT IN ('btree', 'hash') THEN
 				pg_catalog.format('drop this index; access method %s does not fit', i.amname)
 			WHEN i.place IS NOT NULL AND NOT opening AND search = 'none' THEN
@@ -331,13 +332,16 @@ BEGIN
 			WHEN i.in_predicate AND i.relkind = 'I' THEN
 				'drop this index, and create it again afterwards; its condition reads the column'
 			END;
-		step.action := CASE WHEN why IS NOT NULL THEN 'refuse' WHEN i.in_predicate THEN 'carry' ELSE 'rebuild' END;
+		step.action := CASE WHEN why IS NOT NULL THEN 'refuse' WHEN i.trigrams AND opening THEN 'drop' WHEN i.in_predicate THEN 'carry' ELSE 'rebuild' END;
 		step.what_to_do := coalesce(why, CASE
-			WHEN opening THEN 'built anew'
+			WHEN step.action = 'drop' THEN 'dropped: it serves sealed values alone'
+			WHEN opening OR i.trigrams THEN 'built anew'
 			WHEN i.place IS NULL AND NOT i.in_predicate THEN 'built anew'
 			WHEN i.indisunique THEN 'built anew over tags; values stay unique'
 			ELSE 'built anew over tags; serves look-ups of a value, no ranges, prefixes or orderings' END);
-		IF step.action = 'carry' THEN
+		IF step.action = 'drop' THEN
+			step.remove := ARRAY[pg_catalog.format('DROP INDEX %s', i.indexrelid::regclass)];
+		ELSIF step.action = 'carry' THEN
 			definition := pg_catalog.pg_get_indexdef(i.indexrelid);
 			predicate := pg_catalog.pg_get_expr(i.indpred, i.indrelid);
 			IF pg_catalog.right(definition, pg_catalog.length(predicate)) <> predicate THEN
@@ -356,6 +360,46 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION _ward.protect_index_steps(_ward.protect_column[], text, boolean) FROM PUBLIC;
+
+-- The index that search 'substring' brings: of the column asked for, in each table that
+-- is not a partition; not of the columns that foreign keys tie to it.
+CREATE FUNCTION _ward.protect_trigram_steps(columns _ward.protect_column[], search text, opening boolean) RETURNS SETOF _ward.protect_step
+	LANGUAGE plpgsql STABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	col record;
+	step _ward.protect_step;
+BEGIN
+	IF opening OR search IS DISTINCT FROM 'substring' THEN
+		RETURN;
+	END IF;
+	FOR col IN
+		SELECT c.name, c.relation::regclass AS relation, _ward.sealed_type(a.atttypid::regtype) AS sealed
+		  FROM pg_catalog.unnest(columns) c
+		  JOIN pg_catalog.pg_class r ON r.oid = c.relation
+		  JOIN pg_catalog.pg_attribute a ON a.attrelid = c.relation AND a.attnum = c.attnum
+		 WHERE c.root = columns[1].root AND c.name = columns[1].name AND NOT r.relispartition
+		   AND NOT _ward.is_sealed(a.atttypid)
+	LOOP
+		step := NULL;
+		step.rank := 130;
+		step.object := pg_catalog.format('trigrams of column %I of table %s', col.name, col.relation);
+		step.remove := '{}';
+		step.restore := '{}';
+		IF col.sealed IS DISTINCT FROM 'pg_catalog.sealed_text'::regtype THEN
+			step.action := 'refuse';
+			step.what_to_do := 'only text has substrings: choose a key with search ''equality'' or ''none''';
+		ELSE
+			step.action := 'create';
+			step.what_to_do := 'a GIN index is built over keyed trigrams; it serves LIKE and ILIKE, and tells how often each trigram occurs';
+			step.restore := ARRAY[_ward.plain(pg_catalog.format('CREATE INDEX ON %s USING gin (%I pg_catalog.sealed_text_trgm_ops)', col.relation, col.name))];
+		END IF;
+		RETURN NEXT step;
+	END LOOP;
+END
+$$;
+REVOKE ALL ON FUNCTION _ward.protect_trigram_steps(_ward.protect_column[], text, boolean) FROM PUBLIC;
 
 -- Checks and foreign keys; unique constraints go with their indexes.
 CREATE FUNCTION _ward.protect_constraint_steps(columns _ward.protect_column[], search text, opening boolean) RETURNS SETOF _ward.protect_step

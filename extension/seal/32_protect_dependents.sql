@@ -319,6 +319,7 @@ BEGIN
 			SELECT DISTINCT ON (s.object) s.* FROM (
 				SELECT * FROM _ward.protect_column_steps(columns, key, opening)
 				UNION ALL SELECT * FROM _ward.protect_index_steps(columns, search, opening)
+				UNION ALL SELECT * FROM _ward.protect_trigram_steps(columns, search, opening)
 				UNION ALL SELECT * FROM _ward.protect_constraint_steps(columns, search, opening)
 				UNION ALL SELECT * FROM _ward.protect_view_steps(columns, opening)
 				UNION ALL SELECT * FROM _ward.protect_other_steps(columns, opening)) s

@@ -604,6 +604,29 @@ seal_envelope_seal_typed(const SealPlain *plain)
 	return seal_envelope_make(seal_envelope_default(), plain, ENVELOPE_LITERAL | ENVELOPE_TYPED);
 }
 
+/* See seal_int.h. */
+struct varlena *
+seal_envelope_seal_pattern(SealKeyId key, const SealPlain *plain)
+{
+	return seal_envelope_write(seal_envelope_ready(key, plain->kind), ENVELOPE_LITERAL, NULL,
+							   plain->data, plain->len);
+}
+
+/* See seal_int.h.  Under other keys a literal without a tag is just that. */
+bool
+seal_envelope_is_pattern(struct varlena *value)
+{
+	EnvelopeParts parts;
+	const SealKey *key;
+
+	seal_envelope_head(value, &parts);
+	if ((parts.start[0] & ENVELOPE_LITERAL) == 0 || parts.tag != NULL)
+		return false;
+	seal_key_sync();
+	key = seal_key_find(parts.key);
+	return key != NULL && key->search == SEAL_SEARCH_SUBSTRING;
+}
+
 static void
 seal_envelope_parse_whole(const struct varlena *envelope, EnvelopeParts *parts)
 {

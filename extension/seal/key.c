@@ -95,6 +95,7 @@ static void
 seal_key_drop(uint64 generation)
 {
 	seal_envelope_forget();
+	seal_trigram_forget();
 	seal_right_forget();
 	if (key_memory == NULL)
 		key_memory = AllocSetContextCreate(TopMemoryContext, "pg_ward keys", ALLOCSET_SMALL_SIZES);

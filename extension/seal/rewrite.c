@@ -8,6 +8,7 @@
  *   plan holds the literal;
  * - IN and = ANY likewise, item by item;
  * - col::text = x goes back to the column, for clients that cast;
+ * - LIKE and ILIKE on columns searched by substring: rewrite_pattern.c;
  * - values whose keys differ, or may differ, are compared opened: by tags they would
  *   silently never be equal;
  * - orderings, groups and set operations: rewrite_order.c.
@@ -75,7 +76,8 @@ seal_rewrite_to_base(Node *node, const SealObjects *objects)
 								 info->collation, COERCE_EXPLICIT_CAST);
 }
 
-static Node *
+/* See rewrite_int.h. */
+Node *
 seal_rewrite_key_const(SealKeyId key)
 {
 	return (Node *) makeConst(INT4OID, -1, InvalidOid, sizeof(int32), Int32GetDatum(key), false,
@@ -228,8 +230,8 @@ seal_rewrite_mixed_comparison(OpExpr *op, Node *sealed, Node *plain, bool equal,
 		(Expr *) seal_rewrite_probe(plain, key, objects, false), InvalidOid, op->inputcollid);
 }
 
-/* The sealed expression under a cast to the base type (or varchar), or NULL. */
-static Node *
+/* See rewrite_int.h. */
+Node *
 seal_rewrite_uncast(Node *node, const SealObjects **objects)
 {
 	FuncExpr *cast;
@@ -259,7 +261,7 @@ seal_rewrite_cast_comparison(OpExpr *op, Node *left, Node *right)
 
 	if ((left_column == NULL) == (right_column == NULL) ||
 		(op->opno != objects->base_eq && op->opno != objects->base_ne))
-		return (Node *) op;
+		return seal_rewrite_pattern(op);
 	/* A nondeterministic collation finds more than the tag does: leave it. */
 	if (OidIsValid(op->inputcollid) && !get_collation_isdeterministic(op->inputcollid))
 		return (Node *) op;

@@ -15,6 +15,9 @@
 extern const SealObjects *seal_rewrite_sealed(const Node *node);
 /* The key that an expression's values are under, or SEAL_KEY_NONE when unknown. */
 extern SealKeyId seal_rewrite_key(const Node *node);
+/* The sealed expression, of a known key, under a cast to its base type (or varchar); or NULL. */
+extern Node *seal_rewrite_uncast(Node *node, const SealObjects **objects);
+extern Node *seal_rewrite_key_const(SealKeyId key);
 extern Node *seal_rewrite_to_base(Node *node, const SealObjects *objects);
 extern Node *seal_rewrite_from_base(Node *node, SealKeyId key, const SealObjects *objects);
 extern Node *seal_rewrite_rekey(Node *node, SealKeyId key, const SealObjects *objects);
@@ -24,6 +27,11 @@ extern void seal_rewrite_refuse(const char *what, const char *hint) pg_attribute
 
 extern Query *seal_rewrite_order_query(Query *query);
 extern Node *seal_rewrite_order_aggregate(Aggref *aggregate);
+
+/* ---- rewrite_pattern.c ---- */
+
+/* LIKE and ILIKE; other operators come back as they are. */
+extern Node *seal_rewrite_pattern(OpExpr *op);
 
 /* ---- rewrite_inline.c ---- */
 

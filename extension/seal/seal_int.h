@@ -318,6 +318,13 @@ extern bool seal_envelope_is_literal(struct varlena *value);
 extern struct varlena *seal_envelope_seal_typed(const SealPlain *plain);
 extern bool seal_envelope_is_typed(struct varlena *value);
 
+/*
+ * A pattern of LIKE: a literal under the key that it is matched with, without a tag, to
+ * be told from what anybody can type.  It stands in plans alone.
+ */
+extern struct varlena *seal_envelope_seal_pattern(SealKeyId key, const SealPlain *plain);
+extern bool seal_envelope_is_pattern(struct varlena *value);
+
 /* As seal_envelope_open(), for literals: not counted in seal_opens(). */
 extern struct varlena *seal_envelope_open_uncounted(const struct varlena *envelope);
 
@@ -374,6 +381,11 @@ extern bool seal_envelope_is_probe(struct varlena *value);
 
 /* Drops and wipes the contexts of this backend; for seal_key_sync(). */
 extern void seal_envelope_forget(void);
+
+/* ---- trigram.c: keyed trigrams ---- */
+
+/* Drops and wipes the contexts of this backend; for seal_key_sync(). */
+extern void seal_trigram_forget(void);
 
 /* ---- stored.c: sealed values in whatever is stored ---- */
 

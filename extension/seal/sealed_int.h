@@ -91,6 +91,9 @@ typedef struct SealObjects
 	Oid probe_base;
 	Oid probe_array;
 	Oid probe_base_array;
+	Oid like; /* with a sealed pattern; of text alone */
+	Oid iclike;
+	Oid pattern;
 	Oid base_eq;
 	Oid base_ne;
 	Oid base_lt; /* InvalidOid where the base type has no order */

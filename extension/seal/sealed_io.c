@@ -117,7 +117,8 @@ seal_sealed_io_dearmor(const char *text, int len, SealKind kind, int32 typmod)
 		seal_sealed_io_refuse_armor("It starts like armor but is not base64.");
 	SET_VARSIZE(envelope, VARHDRSZ + decoded);
 	seal_envelope_check(VARDATA(envelope), decoded);
-	if (seal_envelope_is_probe(envelope))
+	/* A pattern that was read in a log would open here without the right. */
+	if (seal_envelope_is_probe(envelope) || seal_envelope_is_pattern(envelope))
 		seal_sealed_io_refuse_armor("It is a value of a plan, not of a column.");
 	if (seal_envelope_kind(envelope) != kind)
 		seal_sealed_io_refuse_armor("It was sealed as a value of another type.");

@@ -106,6 +106,13 @@ seal_sealed_type_load(SealKind kind, SealObjects *objects)
 		seal_sealed_type_function("sealed_probe", 2, objects->array, INT4OID, InvalidOid);
 	objects->probe_base_array =
 		seal_sealed_type_function("sealed_probe", 2, info->base_array, INT4OID, InvalidOid);
+	if (kind == SEAL_KIND_TEXT)
+	{
+		objects->like = seal_sealed_type_operator("~~#", objects->type, objects->type);
+		objects->iclike = seal_sealed_type_operator("~~*#", objects->type, objects->type);
+		objects->pattern =
+			seal_sealed_type_function("sealed_pattern", 2, info->base, INT4OID, InvalidOid);
+	}
 	base = lookup_type_cache(info->base, TYPECACHE_EQ_OPR | TYPECACHE_LT_OPR | TYPECACHE_GT_OPR);
 	objects->base_eq = base->eq_opr;
 	objects->base_ne = get_negator(base->eq_opr);
