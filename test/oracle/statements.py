@@ -3,7 +3,8 @@
 Each case is (construct, statements, options). A statement's rows are compared as a
 multiset. Options: ids, the positions of output columns that hold subjects, each of
 which must be recorded as certain; settings, planner settings to run it under; plan,
-whether the plan must keep its shape (default: for single SELECTs).
+whether the plan must keep its shape (default: for single SELECTs); since, the first
+server version that knows the statement.
 """
 
 JOINS = {
@@ -20,13 +21,13 @@ PARALLEL = [
 CASES = []
 
 
-def case(construct, *statements, ids=(), settings=(), plan=None, name=None):
+def case(construct, *statements, ids=(), settings=(), plan=None, name=None, since=0):
     CASES.append({
         "construct": construct, "statements": list(statements), "ids": tuple(ids),
         "settings": list(settings),
         "plan": plan if plan is not None else
         len(statements) == 1 and statements[0].lower().startswith(("select", "with")),
-        "name": name or statements[-1],
+        "name": name or statements[-1], "since": since,
     })
 
 
@@ -66,6 +67,10 @@ for method, settings in JOINS.items():
     case("semi join", "SELECT s.name FROM society s WHERE s.id IN (SELECT soc FROM person WHERE score > 45)", settings=settings)
     case("anti join", "SELECT id FROM person p WHERE NOT EXISTS (SELECT FROM msg m WHERE m.person_id = p.id)", ids=[0], settings=settings)
     case("anti join", "SELECT s.name FROM society s WHERE NOT EXISTS (SELECT FROM person p WHERE p.soc = s.id AND p.score > 45)", settings=settings)
+# The few that are asked for may be hashed, and then the join's other side is not returned.
+case("anti join", "SELECT id FROM person p WHERE id < 4 AND NOT EXISTS (SELECT FROM msg m WHERE m.person_id = p.id AND m.n > 2)", ids=[0], settings=JOINS["hash"])
+case("anti join", "SELECT count(*) FROM society s WHERE id < 3 AND NOT EXISTS (SELECT FROM msg m WHERE m.n = s.id)", settings=JOINS["hash"])
+case("anti join", "SELECT s.id FROM society s WHERE id < 3 AND NOT EXISTS (SELECT FROM person p WHERE p.soc = s.id + 2)", settings=JOINS["hash"])
 for method in ("hash", "merge"):
     case("full join", "SELECT p.name, m.body FROM person p FULL JOIN msg m ON m.person_id = p.id", settings=JOINS[method])
     case("full join", "SELECT a.name, b.name FROM (SELECT * FROM person WHERE soc = 1) a FULL JOIN (SELECT * FROM person WHERE soc = 2) b ON a.score = b.score WHERE a.id IS NULL OR b.id IS NULL", settings=JOINS[method])
@@ -109,6 +114,10 @@ case("window", "SELECT lag(name) OVER (ORDER BY id) FROM person LIMIT 3", plan=F
 case("window", "SELECT name, sum(score) OVER (ORDER BY id) FROM person ORDER BY id LIMIT 3")
 
 # ---- set operations
+case("set operation", "SELECT id FROM person WHERE score > 10 UNION SELECT person_id FROM msg", ids=[0], settings=["enable_hashagg=off"])
+case("distinct", "SELECT DISTINCT soc FROM person WHERE soc = 2")
+case("distinct", "SELECT DISTINCT ON (soc) soc, id FROM person WHERE soc = 2", ids=[1])
+case("aggregate", "SELECT count(DISTINCT score), string_agg(name, ',' ORDER BY score) FROM person WHERE soc < 4")
 case("set operation", "SELECT id FROM person WHERE soc = 1 UNION ALL SELECT person_id FROM msg WHERE n = 2", ids=[0])
 case("set operation", "SELECT name FROM person WHERE soc = 1 UNION SELECT body FROM msg WHERE n = 2")
 case("set operation", "SELECT soc FROM person WHERE score > 20 INTERSECT SELECT soc FROM person WHERE score < 30")
@@ -166,6 +175,11 @@ case("insert", "INSERT INTO copied SELECT id, name FROM person WHERE soc = 2", "
 case("on conflict", "INSERT INTO person (id, name, soc, score) VALUES (4, 'x', 1, 1) ON CONFLICT (id) DO UPDATE SET name = person.name || '!' RETURNING id, name", ids=[0])
 case("on conflict", "INSERT INTO person (id, name, soc, score) VALUES (4, 'x', 1, 1), (101, 'y', 1, 1) ON CONFLICT DO NOTHING RETURNING id")
 case("merge", "MERGE INTO person p USING (VALUES (3), (200)) v(id) ON p.id = v.id WHEN MATCHED THEN UPDATE SET score = 0 WHEN NOT MATCHED THEN INSERT VALUES (v.id, 'm', 1, 0)", "SELECT name FROM society", plan=False)
+case("merge", "MERGE INTO person p USING (VALUES (3), (200)) v(id) ON p.id = v.id WHEN MATCHED THEN UPDATE SET score = 0 WHEN NOT MATCHED THEN INSERT VALUES (v.id, 'm', 1, 0) RETURNING merge_action(), p.id, p.name", plan=False, since=170000)
+case("merge", "MERGE INTO person p USING (SELECT * FROM society WHERE id < 3) s ON p.soc = s.id WHEN NOT MATCHED BY SOURCE AND p.score > 20 THEN DELETE RETURNING p.id, p.name", ids=[0], plan=False, since=170000)
+case("merge", "WITH w AS (MERGE INTO person p USING (SELECT person_id, count(*) AS n FROM msg GROUP BY person_id) m ON p.id = m.person_id WHEN MATCHED AND m.n > 1 THEN UPDATE SET score = m.n WHEN NOT MATCHED BY SOURCE THEN UPDATE SET score = 0 RETURNING p.id, merge_action() AS did) SELECT id, did FROM w WHERE did = 'UPDATE'", ids=[0], plan=False, since=170000)
+case("merge", "MERGE INTO v_person v USING society s ON v.soc = s.id AND s.id < 3 WHEN MATCHED THEN DELETE RETURNING v.id", ids=[0], plan=False, since=170000)
+case("json table", "SELECT p.id, j.x FROM person p, JSON_TABLE(jsonb_build_array(p.score, p.soc), '$[*]' COLUMNS (x int PATH '$')) j WHERE j.x > 20", ids=[0], since=170000)
 case("ctas", "CREATE TABLE made AS SELECT name FROM person WHERE soc = 3", "SELECT * FROM made")
 
 # ---- copy
