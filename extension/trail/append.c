@@ -340,6 +340,9 @@ trail_append_recover(TrailFault *fault)
 	else if (known)
 		done = trail_segment_fault(fault, ERRCODE_WARD_TRAIL_ABSENT, ENOENT, TRAIL_POSITION_INVALID,
 								   0, "no segment of this server's trail is there");
+	else if (IsBinaryUpgrade)
+		done = trail_segment_fault(fault, ERRCODE_WARD_TRAIL_UNREACHABLE, 0, TRAIL_POSITION_INVALID,
+								   0, "a server in binary upgrade mode begins no trail");
 	else
 		done = trail_append_create(fault);
 	free(firsts);
@@ -371,6 +374,17 @@ trail_append_ready(TrailFault *fault)
 	ready = shared->ready || trail_append_recover(fault);
 	LWLockRelease(shared->lock);
 	return ready;
+}
+
+/* Has this server a trail?  One that can't be looked at counts, and is met by whoever appends. */
+bool
+trail_append_begun(void)
+{
+	uint8 node[TRAIL_NODE_LENGTH];
+	TrailMarker marker;
+	TrailFault fault;
+
+	return !trail_marker_read(node, &marker, &fault) || marker != TRAIL_MARKER_NONE;
 }
 
 /* See trail_int.h.  Raises WD3xx. */

@@ -669,6 +669,44 @@ trail_index_fold_restart(void)
 	SPI_finish();
 }
 
+/*
+ * This trail is new to this database.  Where the index holds another trail's evidence (an
+ * upgrade or a restore that left the trail behind, a promoted standby), what that trail
+ * holds beyond is out of reach; that must not go unsaid (I7).
+ */
+static void
+index_fold_tell_elsewhere(void)
+{
+	Oid types[1] = {OIDOID};
+	Datum values[1] = {ObjectIdGetDatum(MyDatabaseId)};
+
+	if (SPI_execute_with_args("SELECT node, position::text FROM _ward.index_state "
+							  "WHERE database = $1 ORDER BY node",
+							  1, types, values, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the index's state");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		TrailField fields[2];
+
+		fields[0].name = "node";
+		fields[0].value = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		fields[1].name = "position";
+		fields[1].value = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2);
+		if (strcmp(fields[0].value, trail_index_source_node()) == 0)
+			continue;
+		(void) trail_record_event("trail.elsewhere", fields, 2);
+		ereport(
+			WARNING,
+			(errmsg("the index of this database holds evidence of another trail"),
+			 errdetail("It holds that of node %s up to record %s; what is behind that is not in "
+					   "the index.",
+					   fields[0].value, fields[1].value),
+			 errhint("If this server took the place of another (pg_upgrade, a restore), stop it, "
+					 "keep its ward_trail and ward_trail.node aside, and put the other's in their "
+					 "place. If it is a promoted standby, keep the primary's trail.")));
+	}
+}
+
 /* Where to go on; makes the state where there is none or where it is a copy's. */
 static TrailPosition
 index_fold_state(void)
@@ -685,6 +723,7 @@ index_fold_state(void)
 		index_fold_empty();
 	}
 	(void) index_fold_run(INDEX_PLAN_STATE_NEW, &database, NULL, SPI_OK_INSERT);
+	index_fold_tell_elsewhere();
 	return 0;
 }
 

@@ -55,7 +55,9 @@ trail_index_worker_register(void)
 	strlcpy(worker.bgw_function_name, "ward_index_launcher", BGW_MAXLEN);
 	strlcpy(worker.bgw_name, "pg_ward index launcher", BGW_MAXLEN);
 	strlcpy(worker.bgw_type, "pg_ward index launcher", BGW_MAXLEN);
-	RegisterBackgroundWorker(&worker);
+	/* It would begin a trail, or take up that of the server that is upgraded. */
+	if (!IsBinaryUpgrade)
+		RegisterBackgroundWorker(&worker);
 	trail_record_notify = trail_index_table_appended;
 }
 

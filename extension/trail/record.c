@@ -245,12 +245,18 @@ trail_record_event_body(const char *kind, const TrailField *fields, int nfields)
 	return position;
 }
 
-/* See trail.h.  Raises WD3xx. */
+/*
+ * See trail.h.  Raises WD3xx.  While pg_upgrade fills a new server, its DDL is not
+ * recorded there: the trail that goes on is the old server's, which is not in place yet.
+ * Nothing can be disclosed meanwhile: disclosures are refused where there is no trail.
+ */
 TrailPosition
 trail_record_event(const char *kind, const TrailField *fields, int nfields)
 {
 	TrailPosition position;
 
+	if (IsBinaryUpgrade && !trail_append_begun())
+		return TRAIL_POSITION_INVALID;
 	trail_append_ensure();
 	position = trail_record_event_body(kind, fields, nfields);
 	if (trail_record_notify != NULL)

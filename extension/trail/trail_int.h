@@ -149,6 +149,7 @@ extern void trail_append_shmem_init(void);
  * Recovers where needed, and records once how the trail came up.  Whoever builds a
  * record calls it first: the records that it writes go through the same buffers.
  */
+extern bool trail_append_begun(void);
 extern void trail_append_ensure(void);
 extern TrailPosition trail_append(const void *leaf, Size len);
 
