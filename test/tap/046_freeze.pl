@@ -18,6 +18,8 @@ shared_preload_libraries = 'pg_ward'
 ward.kek_file = '$kek'
 max_prepared_transactions = 4
 max_parallel_workers = 8
+# Nothing interrupts a compilation, and that of the parallel one takes seconds.
+jit = off
 });
 $node->start;
 $node->safe_psql('postgres', q{
