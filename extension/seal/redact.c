@@ -124,6 +124,7 @@ seal_redact_keep_type(ErrorData *error)
 	static const char start[] = "invalid input syntax for type ";
 	const char *colon;
 	char *text;
+	Size size;
 
 	if (strncmp(error->message_id, start, sizeof(start) - 1) != 0 ||
 		strncmp(error->message_id + sizeof(start) - 1, "%s", 2) != 0 ||
@@ -133,9 +134,10 @@ seal_redact_keep_type(ErrorData *error)
 	colon = strchr(error->message + sizeof(start) - 1, ':');
 	if (colon == NULL)
 		return error->message;
-	text = MemoryContextAlloc(error->assoc_context, (Size) (colon - error->message) + 16);
-	memcpy(text, error->message, (Size) (colon - error->message));
-	strcpy(text + (colon - error->message), ": \"" REDACT_VALUE "\"");
+	size = (Size) (colon - error->message) + sizeof(": \"" REDACT_VALUE "\"");
+	text = MemoryContextAlloc(error->assoc_context, size);
+	snprintf(text, size, "%.*s: \"" REDACT_VALUE "\"", (int) (colon - error->message),
+			 error->message);
 	return text;
 }
 
