@@ -19,7 +19,7 @@
 #include "seal/sealed_int.h"
 
 #include "access/parallel.h"
-#include "access/table.h"
+#include "access/relation.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "nodes/plannodes.h"
@@ -84,7 +84,8 @@ seal_touch_mark_plan(PlannedStmt *plan)
 bool
 seal_touch_has_sealed(Oid relid)
 {
-	Relation relation = try_table_open(relid, AccessShareLock);
+	/* Of any kind: the server refuses the wrong ones itself, and says it better. */
+	Relation relation = try_relation_open(relid, AccessShareLock);
 	bool found = false;
 
 	if (relation == NULL)
@@ -99,7 +100,7 @@ seal_touch_has_sealed(Oid relid)
 		type = getBaseType(attribute->atttypid);
 		found = seal_sealed_type_find(type) != NULL || seal_sealed_type_find_array(type) != NULL;
 	}
-	table_close(relation, NoLock);
+	relation_close(relation, NoLock);
 	return found;
 }
 

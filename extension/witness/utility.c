@@ -21,6 +21,7 @@
 #include "nodes/makefuncs.h"
 #include "nodes/value.h"
 #include "rewrite/rewriteHandler.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -92,14 +93,24 @@ witness_utility_copy_to(CopyStmt *copy)
 	ReleaseSysCache(tuple);
 	if (!plain)
 		return;
+	/* COPY's to refuse: a query would say something else under row_security = off. */
+	if (pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK &&
+		pg_attribute_aclcheck_all(relid, GetUserId(), ACL_SELECT, ACLMASK_ANY) != ACLCHECK_OK)
+		return;
 
 	if (copy->attlist != NIL)
 	{
+		Bitmapset *seen = NULL;
+
 		foreach (lc, copy->attlist)
 		{
-			/* One that does not exist is COPY's to refuse. */
-			if (get_attnum(relid, strVal(lfirst(lc))) <= 0)
+			AttrNumber attnum = get_attnum(relid, strVal(lfirst(lc)));
+
+			/* One that does not exist, twice or is generated is COPY's to refuse. */
+			if (attnum <= 0 || bms_is_member(attnum, seen) ||
+				get_attgenerated(relid, attnum) != '\0')
 				return;
+			seen = bms_add_member(seen, attnum);
 			columns = lappend(columns, strVal(lfirst(lc)));
 		}
 	}
