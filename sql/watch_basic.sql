@@ -1,5 +1,5 @@
 -- What can be watched, what is refused, and what becomes of a watch.
-CREATE TABLE watched (id bigint PRIMARY KEY, other int, code text, n smallint);
+CREATE TABLE watched (id bigint PRIMARY KEY, other int, code numeric, n smallint);
 CREATE INDEX ON watched (code);
 CREATE VIEW watched_view AS SELECT * FROM watched;
 SELECT ward.watch('watched', 'id');

@@ -66,6 +66,47 @@ END;
 COMMENT ON FUNCTION _ward.scope_disclosures(tstzrange, name[], inet[], text[], text[], text[], text) IS
 	'rows of the index that a question means';
 
+-- How the people of a class are known: the kinds of its keys and, of texts, the sealing
+-- keys. From what is watched or, of what no longer is, from the dictionary.
+CREATE FUNCTION _ward.scope_kinds(class text) RETURNS TABLE (kind text, key integer)
+	LANGUAGE plpgsql STABLE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF to_regclass('_ward.watch') IS NOT NULL THEN
+		RETURN QUERY EXECUTE 'SELECT DISTINCT _ward.subject_kind(a.atttypid), k.id
+			FROM _ward.watch w JOIN pg_attribute a ON a.attrelid = w.target AND a.attnum = w.attnum
+			LEFT JOIN _ward.key k ON k.name = w.key
+			WHERE w.class = $1' USING scope_kinds.class;
+		IF FOUND THEN
+			RETURN;
+		END IF;
+	END IF;
+	RETURN QUERY SELECT DISTINCT CASE k.form WHEN 1 THEN 'uuid' ELSE 'text' END,
+			CASE WHEN k.form <> 1 THEN _ward.subject_sealed_key(k.key) END
+		FROM _ward.subject_key k WHERE k.class = scope_kinds.class;
+	IF NOT FOUND THEN
+		RETURN QUERY SELECT 'integer', NULL::integer;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION _ward.scope_kinds(text) IS 'how the people of a class are known';
+
+-- The number of a column's value in subject sets, as an expression; NULL where it has none.
+CREATE FUNCTION _ward.scope_number(class text, type oid, expression text) RETURNS text
+	LANGUAGE sql STABLE
+	SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT CASE
+		WHEN _ward.subject_kind(type) = 'integer' THEN format('(%s)::bigint', expression)
+		WHEN type IN ('uuid'::regtype, 'sealed_text'::regtype) THEN format('_ward.subject_number(%s)', expression)
+		WHEN _ward.subject_kind(type) = 'text' THEN (
+			SELECT format('_ward.subject_number(%s, %s)', k.key, expression)
+			FROM _ward.scope_kinds(scope_number.class) k WHERE k.key IS NOT NULL LIMIT 1)
+		END;
+END;
+COMMENT ON FUNCTION _ward.scope_number(text, oid, text) IS 'expression for the number of a column''s value in subject sets';
+
 -- Everybody a relation's subject column names now. NULL where the relation or the
 -- column is gone. The table is read as it is; its watch records that too.
 CREATE FUNCTION _ward.scope_everybody(relation bigint, subject_attnum int2) RETURNS bytea
@@ -75,18 +116,23 @@ AS $$
 DECLARE
 	target_column record;
 	everybody bytea;
+	number text;
 BEGIN
-	SELECT c.oid::regclass AS target, a.attname INTO target_column
+	SELECT c.oid::regclass AS target, a.attname, a.atttypid,
+		   r.classes[array_position(r.subject_attnums, scope_everybody.subject_attnum)] AS class INTO target_column
 	FROM _ward.relation_version r
 	JOIN pg_class c ON c.oid = r.relid
 	JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
 		AND a.attname = r.columns[array_position(r.attnums, scope_everybody.subject_attnum)]
-		AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
 	WHERE r.relation = scope_everybody.relation;
 	IF NOT FOUND THEN
 		RETURN NULL;
 	END IF;
-	EXECUTE format('SELECT _ward.subject_set_agg(%I::bigint) FROM %s', target_column.attname, target_column.target) INTO everybody;
+	number := _ward.scope_number(target_column.class, target_column.atttypid, quote_ident(target_column.attname));
+	IF number IS NULL THEN
+		RETURN NULL;
+	END IF;
+	EXECUTE format('SELECT _ward.subject_set_agg(%s) FROM %s', number, target_column.target) INTO everybody;
 	RETURN everybody;
 END
 $$;
@@ -188,6 +234,8 @@ COMMENT ON FUNCTION _ward.scope_groups(tstzrange, name[], inet[], text[], text[]
 REVOKE ALL ON FUNCTION
 	_ward.scope_contexts(name[], inet[], text[], text[], text[]),
 	_ward.scope_disclosures(tstzrange, name[], inet[], text[], text[], text[], text),
+	_ward.scope_kinds(text),
+	_ward.scope_number(text, oid, text),
 	_ward.scope_everybody(bigint, int2),
 	_ward.scope_fold(text, tstzrange, name[], inet[], text[], text[], text[], text),
 	_ward.scope_class_known(text),

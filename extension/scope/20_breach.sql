@@ -120,12 +120,25 @@ CREATE FUNCTION ward.subject_history(class text, subject text)
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	k record;
+	number bigint;
 BEGIN
-	IF subject !~ '^\s*[-+]?[0-9]+\s*$' THEN
-		RAISE EXCEPTION 'subjects of class "%" are whole numbers', class
-			USING ERRCODE = 'invalid_text_representation', HINT = 'Give the number of its row.';
+	IF class IS NULL OR subject IS NULL THEN
+		RAISE EXCEPTION 'the history needs a subject class and a subject'
+			USING ERRCODE = 'null_value_not_allowed';
 	END IF;
-	RETURN QUERY SELECT * FROM ward.subject_history(subject_history.class, subject_history.subject::bigint);
+	PERFORM ward.sync();
+	FOR k IN SELECT * FROM _ward.scope_kinds(subject_history.class) LOOP
+		IF k.kind = 'integer' AND subject !~ '^\s*[-+]?[0-9]+\s*$' THEN
+			RAISE EXCEPTION 'subjects of class "%" are whole numbers', class
+				USING ERRCODE = 'invalid_text_representation', HINT = 'Give the number of its row.';
+		END IF;
+		number := CASE k.kind WHEN 'integer' THEN subject::bigint
+			WHEN 'uuid' THEN _ward.subject_number(subject::uuid)
+			ELSE _ward.subject_number(k.key, subject) END;
+		RETURN QUERY SELECT * FROM ward.subject_history(subject_history.class, number);
+	END LOOP;
 END
 $$;
 COMMENT ON FUNCTION ward.subject_history(text, text) IS

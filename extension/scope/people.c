@@ -1,17 +1,19 @@
 /*
  * people.c
- *		ward.breach_scope(): a row for each person of the groups that fold.c makes.
+ *		ward.breach_scope(): a row for memory person of the groups that fold.c makes.
  *
- * Half a million rows of four arrays each are the most costly part of the answer, so
- * each is made once, straight into the result: a query that joins groups to their
- * members makes and copies each row three times.
+ * Half a million rows of four arrays memory are the most costly part of the answer, so
+ * memory is made once, straight into the result: a query that joins groups to their
+ * members makes and copies memory row three times.
  *
  * The wait for the index and the answer are two statements, so that the answer's
- * snapshot is newer than what was waited for.  No locks beyond those of the queries.
+ * snapshot is newer than what was waited for.  Where a path named nobody, the answer has
+ * read the table, and this has put keys into the trail that the index did not have: so it
+ * is waited for again before people are named.  No locks beyond those of the queries.
  */
-#include "core/core.h"
-#include "trail/trail.h"
+#include "scope/scope_int.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
@@ -38,6 +40,9 @@ static const int people_from[PEOPLE_COLUMNS] = {1, 0, 0, 0, 3, 4, 5, 6, 7, 8, 9,
 typedef struct People
 {
 	ReturnSetInfo *result;
+	MemoryContext context; /* of the call */
+	ScopeNames *classes;
+	ScopeNames *names; /* of the group's class */
 	Datum values[PEOPLE_COLUMNS];
 	bool nulls[PEOPLE_COLUMNS];
 	union
@@ -51,8 +56,21 @@ static bool
 people_visit(int64 subject, void *arg)
 {
 	People *people = arg;
-	int length = pg_lltoa(subject, people->subject.bytes + VARHDRSZ);
+	List *texts = scope_names_find(people->names, subject);
+	ListCell *lc;
+	int length;
 
+	people->nulls[PEOPLE_SUBJECT_ID] = texts != NIL;
+	foreach (lc, texts)
+	{
+		people->values[PEOPLE_SUBJECT] = CStringGetTextDatum(lfirst(lc));
+		tuplestore_putvalues(people->result->setResult, people->result->setDesc, people->values,
+							 people->nulls);
+		pfree(DatumGetPointer(people->values[PEOPLE_SUBJECT]));
+	}
+	if (texts != NIL)
+		return true;
+	length = pg_lltoa(subject, people->subject.bytes + VARHDRSZ);
 	SET_VARSIZE(&people->subject, VARHDRSZ + length);
 	people->values[PEOPLE_SUBJECT] = PointerGetDatum(&people->subject);
 	people->values[PEOPLE_SUBJECT_ID] = Int64GetDatum(subject);
@@ -79,6 +97,9 @@ people_group(People *people, HeapTuple row, TupleDesc desc)
 	bytes = DatumGetByteaPP(subjects);
 	set = trail_subject_set_create(CurrentMemoryContext);
 	trail_subject_set_merge(set, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
+	people->names =
+		scope_names_of(&people->classes, TextDatumGetCString(people->values[0]), people->context);
+	scope_names_fetch(people->names, set);
 	trail_subject_set_walk(set, people_visit, people);
 }
 
@@ -90,7 +111,9 @@ ward_breach_scope(PG_FUNCTION_ARGS)
 	Datum values[PEOPLE_ARGS];
 	char nulls[PEOPLE_ARGS + 1] = "       ";
 	People people = {.result = (ReturnSetInfo *) fcinfo->resultinfo};
-	MemoryContext each;
+	SPITupleTable *rows;
+	MemoryContext memory;
+	MemoryContext row;
 	Portal portal;
 
 	InitMaterializedSRF(fcinfo, 0);
@@ -101,8 +124,9 @@ ward_breach_scope(PG_FUNCTION_ARGS)
 		values[i] = PG_ARGISNULL(i) ? (Datum) 0 : PG_GETARG_DATUM(i);
 		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
 	}
-	each =
+	memory =
 		AllocSetContextCreate(CurrentMemoryContext, "pg_ward scope group", ALLOCSET_DEFAULT_SIZES);
+	row = AllocSetContextCreate(memory, "pg_ward scope row", ALLOCSET_DEFAULT_SIZES);
 	SPI_connect();
 	if (SPI_execute_with_args("SELECT _ward.scope_check($1, $2, $3, $4, $5, $6, $7)", PEOPLE_ARGS,
 							  types, values, nulls, false, 0) != SPI_OK_SELECT)
@@ -110,22 +134,32 @@ ward_breach_scope(PG_FUNCTION_ARGS)
 	portal = SPI_cursor_open_with_args(
 		NULL, "SELECT * FROM _ward.scope_groups($1, $2, $3, $4, $5, $6, $7)", PEOPLE_ARGS, types,
 		values, nulls, false, 0);
-	do
+	people.context = memory;
+	for (bool first = true;; first = false)
 	{
+		uint64 n;
+
 		SPI_cursor_fetch(portal, true, PEOPLE_FETCH);
-		for (uint64 i = 0; i < SPI_processed; i++)
+		rows = SPI_tuptable;
+		n = SPI_processed;
+		if (n == 0)
+			break;
+		if (first && !IsolationUsesXactSnapshot() &&
+			SPI_execute("SELECT ward.sync()", false, 0) != SPI_OK_SELECT)
+			elog(ERROR, "could not wait for the index");
+		for (uint64 i = 0; i < n; i++)
 		{
-			MemoryContext old = MemoryContextSwitchTo(each);
+			MemoryContext old = MemoryContextSwitchTo(row);
 
 			CHECK_FOR_INTERRUPTS();
-			people_group(&people, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+			people_group(&people, rows->vals[i], rows->tupdesc);
 			MemoryContextSwitchTo(old);
-			MemoryContextReset(each);
+			MemoryContextReset(row);
 		}
-		SPI_freetuptable(SPI_tuptable);
-	} while (SPI_processed > 0);
+		SPI_freetuptable(rows);
+	}
 	SPI_cursor_close(portal);
 	SPI_finish();
-	MemoryContextDelete(each);
+	MemoryContextDelete(memory);
 	PG_RETURN_NULL();
 }

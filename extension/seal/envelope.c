@@ -513,6 +513,23 @@ seal_envelope_ready(SealKeyId key, SealKind kind)
 	return sealer;
 }
 
+/* See seal_int.h. */
+bool
+seal_envelope_is_ready(SealKeyId key, SealKind kind)
+{
+	if (!seal_key_synced())
+		return false;
+	for (int i = 0; i < envelope_sealers_used; i++)
+	{
+		EnvelopeSealer *sealer = &envelope_sealers[i];
+
+		if (sealer->key == key && sealer->kind == kind)
+			return sealer->mac.cbc != NULL && sealer->pid == MyProcPid &&
+				   sealer->counter < ENVELOPE_RUN_LIMIT;
+	}
+	return false;
+}
+
 /* Seals under a ready sealer; the tag, or NULL, is the caller's. */
 static struct varlena *
 seal_envelope_write(EnvelopeSealer *sealer, uint8 flags, const uint8 *tag, const char *data,

@@ -138,6 +138,13 @@ seal_key_sync(void)
 	PG_END_TRY();
 }
 
+/* See seal_int.h. */
+bool
+seal_key_synced(void)
+{
+	return !key_is_stale && seal_keyring_generation() == key_generation;
+}
+
 /*
  * The end of a transaction that changed keys or rights.  At commit the change is
  * visible to others by now, so announcing it can't be too early; keys that were

@@ -32,6 +32,31 @@ extern char *seal_key_name(SealKeyId key);
  */
 extern uint64 seal_opens(SealKeyId key);
 
+/*
+ * Keys of people, as the trail has them (subject.c): text sealed under a key of the
+ * database, and the number that stands for it.  Raise WD1xx and WD2xx.
+ */
+#define SEAL_SUBJECT_TAG_LENGTH 16
+
+extern SealKeyId seal_subject_key(const char *name);
+extern void seal_subject_tag(SealKeyId key, const char *data, Size len,
+							 uint8 tag[SEAL_SUBJECT_TAG_LENGTH]);
+extern struct varlena *seal_subject_seal(SealKeyId key, const char *data, Size len);
+extern int64 seal_subject_number(const uint8 tag[SEAL_SUBJECT_TAG_LENGTH]);
+
+/* Key and tag of a (possibly toasted) sealed value; false where it bears none. */
+extern bool seal_subject_sealed_tag(struct varlena *value, SealKeyId *key,
+									uint8 tag[SEAL_SUBJECT_TAG_LENGTH]);
+
+/* Can tag and envelope be made without a look at the catalog? */
+extern bool seal_subject_ready(SealKeyId key);
+
+/* Makes it so, unless the key is frozen or destroyed. */
+extern void seal_subject_prepare(SealKeyId key);
+
+/* An envelope's text for a user to see: opened where the user may, or else armored. */
+extern char *seal_subject_show(const char *data, Size len, Oid user);
+
 extern void seal_init(void);
 
 #endif /* WARD_SEAL_H */

@@ -182,6 +182,9 @@ extern void seal_key_sync(void);
 /* Has this transaction changed keys or rights? */
 extern bool seal_key_changed_here(void);
 
+/* Would seal_key_sync() drop nothing? */
+extern bool seal_key_synced(void);
+
 /* From the relcache and syscache callbacks: something may have changed. */
 extern void seal_key_stale(void);
 
@@ -362,6 +365,9 @@ extern SealKind seal_envelope_kind(struct varlena *value);
 
 /* Key id and tag of a possibly toasted envelope; false where it bears no tag. */
 extern bool seal_envelope_tag(struct varlena *value, SealKeyId *key, uint8 tag[SEAL_TAG_LENGTH]);
+
+/* Has this backend all that sealing and tags take, so that nothing is looked up? */
+extern bool seal_envelope_is_ready(SealKeyId key, SealKind kind);
 
 /* The tag that a plaintext has under a key. */
 extern void seal_envelope_make_tag(SealKeyId key, const SealPlain *plain,

@@ -47,6 +47,8 @@ extern char *seal_kind_output(SealKind kind, Datum value);
 
 extern bool seal_sealed_io_shown(void);
 extern void seal_sealed_io_mark_shown(void);
+extern char *seal_sealed_io_armor(const struct varlena *envelope, int *length);
+extern bool seal_sealed_io_armored_tag(const char *text, Size len, uint8 tag[SEAL_TAG_LENGTH]);
 extern struct varlena *seal_sealed_io_seal(const SealPlain *plain, int32 typmod);
 extern struct varlena *seal_sealed_io_open(const struct varlena *envelope);
 extern void seal_sealed_io_check_kind(struct varlena *value, SealKind kind);

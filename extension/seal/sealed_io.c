@@ -71,7 +71,7 @@ seal_sealed_io_backslashes(const char *text, Size len)
 }
 
 /* Armors an envelope; palloc'd, and its length is returned too. */
-static char *
+char *
 seal_sealed_io_armor(const struct varlena *envelope, int *length)
 {
 	int raw = VARSIZE_ANY_EXHDR(envelope);
@@ -139,6 +139,17 @@ seal_sealed_io_dearmor(const char *text, int len, SealKind kind, int32 typmod)
 	else if (!superuser())
 		seal_sealed_io_refuse_armor("Its key is not at hand, so it can't be checked.");
 	return envelope;
+}
+
+/* The tag of armored text that is sealed; false where this is no armor.  Raises WD21x. */
+bool
+seal_sealed_io_armored_tag(const char *text, Size len, uint8 tag[SEAL_TAG_LENGTH])
+{
+	SealKeyId key;
+
+	return seal_sealed_io_backslashes(text, len) == 1 &&
+		   seal_envelope_tag(seal_sealed_io_dearmor(text, (int) len, SEAL_KIND_TEXT, -1), &key,
+							 tag);
 }
 
 /* Seals plaintext for a type modifier: a key's id, or -1. */

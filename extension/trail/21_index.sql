@@ -73,6 +73,19 @@ CREATE TABLE _ward.event (
 CREATE INDEX event_kind ON _ward.event (kind, at);
 COMMENT ON TABLE _ward.event IS 'events of the trail: keys, grants, watching, settings, gaps';
 
+-- The keys behind the numbers of subjects that are no integers. Two keys may share a
+-- number: each then stands for both.
+CREATE TABLE _ward.subject_key (
+	class text NOT NULL,
+	number bigint NOT NULL,
+	fingerprint bytea NOT NULL,
+	form int2 NOT NULL,			-- 1: the fingerprint is the uuid; 2: key is a sealed value
+	key bytea NOT NULL,
+	first_position bigint NOT NULL,
+	PRIMARY KEY (class, number, fingerprint, form)
+);
+COMMENT ON TABLE _ward.subject_key IS 'keys of subjects that are no integers, by the number that stands for them';
+
 -- Disclosures by minute: a fold key, and what was accumulated under it.
 CREATE TABLE _ward.disclosure (
 	node text NOT NULL,
@@ -100,7 +113,7 @@ CREATE INDEX disclosure_context ON _ward.disclosure (context);
 COMMENT ON TABLE _ward.disclosure IS 'disclosures folded by minute; one partition a day';
 
 REVOKE ALL ON _ward.index_state, _ward.context, _ward.relation_version, _ward.relation_at,
-	_ward.statement, _ward.event, _ward.disclosure FROM PUBLIC;
+	_ward.statement, _ward.event, _ward.subject_key, _ward.disclosure FROM PUBLIC;
 
 CREATE FUNCTION _ward.subject_set_or(subject_set bytea, other bytea) RETURNS bytea
 	LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE

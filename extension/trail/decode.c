@@ -262,3 +262,39 @@ trail_decode_event(const TrailFrame *frame, TrailEventBody *body)
 	}
 	trail_decode_finish(&cursor);
 }
+
+void
+trail_decode_subject(const TrailFrame *frame, TrailSubjectBody *body)
+{
+	Cursor cursor = trail_decode_begin(frame);
+	uint64 form;
+
+	body->class = trail_decode_required(&cursor);
+	form = trail_decode_varint(&cursor);
+	if (form != TRAIL_SUBJECT_UUID && form != TRAIL_SUBJECT_SEALED)
+		trail_decode_damaged(&cursor);
+	body->form = (TrailSubjectForm) form;
+	body->count = trail_decode_count(&cursor);
+	body->numbers = palloc(sizeof(int64) * Max(body->count, 1));
+	body->fingerprints = palloc(sizeof(char *) * Max(body->count, 1));
+	body->keys = palloc(sizeof(char *) * Max(body->count, 1));
+	body->lengths = palloc(sizeof(Size) * Max(body->count, 1));
+	for (int i = 0; i < body->count; i++)
+	{
+		uint64 len;
+
+		body->numbers[i] = trail_decode_fixed64(&cursor);
+		if (cursor.end - cursor.at < TRAIL_FINGERPRINT_LENGTH)
+			trail_decode_damaged(&cursor);
+		body->fingerprints[i] = (const char *) cursor.at;
+		cursor.at += TRAIL_FINGERPRINT_LENGTH;
+		len = trail_decode_varint(&cursor);
+		if (len > (uint64) (cursor.end - cursor.at) ||
+			(len == 0) != (body->form == TRAIL_SUBJECT_UUID))
+			trail_decode_damaged(&cursor);
+		body->keys[i] = (const char *) cursor.at;
+		body->lengths[i] = len;
+		cursor.at += len;
+	}
+	trail_decode_finish(&cursor);
+}

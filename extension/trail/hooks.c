@@ -21,6 +21,7 @@ trail_shmem_request(void)
 	if (prev_shmem_request_hook)
 		prev_shmem_request_hook();
 	RequestAddinShmemSpace(trail_append_shmem_size());
+	RequestAddinShmemSpace(trail_subject_key_shmem_size());
 	RequestNamedLWLockTranche("WardTrail", 2);
 	trail_index_table_request();
 }
@@ -32,6 +33,7 @@ trail_shmem_startup(void)
 		prev_shmem_startup_hook();
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	trail_append_shmem_init();
+	trail_subject_key_shmem_init();
 	LWLockRelease(AddinShmemInitLock);
 	trail_index_table_startup();
 }

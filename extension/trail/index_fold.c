@@ -61,6 +61,7 @@ typedef enum IndexPlan
 	INDEX_PLAN_RELATION_OF,
 	INDEX_PLAN_STATEMENT,
 	INDEX_PLAN_EVENT,
+	INDEX_PLAN_SUBJECT,
 	INDEX_PLAN_DISCLOSURE,
 	INDEX_PLANS
 } IndexPlan;
@@ -123,6 +124,17 @@ static const struct
 						  "pg_catalog.jsonb_object($5, $6))",
 						  6,
 						  {INT8OID, TIMESTAMPTZOID, INT8OID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID}},
+	/* Sealed keys: the newest is kept, which is under the newest version of its key. */
+	[INDEX_PLAN_SUBJECT] = {"INSERT INTO _ward.subject_key AS k (class, number, fingerprint, form, "
+							"key, first_position) SELECT DISTINCT ON (n.fingerprint) $1, n.number, "
+							"n.fingerprint, $2, n.key, $3 FROM ROWS FROM (pg_catalog.unnest($4), "
+							"pg_catalog.unnest($5), pg_catalog.unnest($6)) "
+							"AS n(number, fingerprint, key) "
+							"ON CONFLICT (class, number, fingerprint, form) DO UPDATE "
+							"SET key = excluded.key WHERE k.form <> 1",
+							6,
+							{TEXTOID, INT2OID, INT8OID, INT8ARRAYOID, BYTEAARRAYOID,
+							 BYTEAARRAYOID}},
 	[INDEX_PLAN_DISCLOSURE] =
 		{"INSERT INTO _ward.disclosure AS d (node, context, fingerprint, relation, subject_attnum, "
 		 "subject_class, minute, manner, reason, columns_clear, columns_sealed, subjects, "
@@ -568,6 +580,34 @@ index_fold_write_event(const TrailIndexEntry *entry)
 	(void) index_fold_run(INDEX_PLAN_EVENT, values, nulls, SPI_OK_INSERT);
 }
 
+static void
+index_fold_write_subjects(const TrailIndexEntry *entry)
+{
+	Datum values[6];
+	int n = entry->nkeys;
+	Datum *numbers = palloc(sizeof(Datum) * Max(n, 1));
+	Datum *fingerprints = palloc(sizeof(Datum) * Max(n, 1));
+	Datum *keys = palloc(sizeof(Datum) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+	{
+		numbers[i] = Int64GetDatum(entry->numbers[i]);
+		fingerprints[i] = PointerGetDatum(
+			cstring_to_text_with_len(entry->fingerprints[i], TRAIL_FINGERPRINT_LENGTH));
+		keys[i] =
+			PointerGetDatum(cstring_to_text_with_len(entry->keys[i], (int) entry->key_lengths[i]));
+	}
+	values[0] = CStringGetTextDatum(entry->class);
+	values[1] = Int16GetDatum((int16) entry->form);
+	values[2] = Int64GetDatum((int64) entry->position);
+	values[3] = PointerGetDatum(
+		construct_array(numbers, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	values[4] =
+		PointerGetDatum(construct_array(fingerprints, n, BYTEAOID, -1, false, TYPALIGN_INT));
+	values[5] = PointerGetDatum(construct_array(keys, n, BYTEAOID, -1, false, TYPALIGN_INT));
+	(void) index_fold_run(INDEX_PLAN_SUBJECT, values, NULL, SPI_OK_INSERT);
+}
+
 /* ---------------------------------------------------------------- relations */
 
 typedef struct KnownRelation
@@ -652,7 +692,8 @@ static void
 index_fold_empty(void)
 {
 	if (SPI_execute("TRUNCATE _ward.index_state, _ward.context, _ward.relation_version, "
-					"_ward.relation_at, _ward.statement, _ward.event, _ward.disclosure",
+					"_ward.relation_at, _ward.statement, _ward.event, _ward.disclosure, "
+					"_ward.subject_key",
 					false, 0) != SPI_OK_UTILITY)
 		elog(ERROR, "could not empty the index");
 	if (known_relations != NULL)
@@ -765,6 +806,9 @@ index_fold_records(Fold *fold, TrailIndexSource *source, TrailPosition *reached)
 				break;
 			case TRAIL_KIND_EVENT:
 				index_fold_write_event(&entry);
+				break;
+			case TRAIL_KIND_SUBJECT:
+				index_fold_write_subjects(&entry);
 				break;
 		}
 		MemoryContextReset(each);

@@ -117,6 +117,15 @@ typedef struct TrailIndexEntry
 	const char *subjects; /* serialised; NULL with TRAIL_MANNER_ALL */
 	Size subjects_len;
 
+	/* TRAIL_KIND_SUBJECT; pointers are into the record */
+	const char *class;
+	int form;
+	int nkeys;
+	const int64 *numbers;
+	const char *const *fingerprints;
+	const char *const *keys;
+	const Size *key_lengths;
+
 	/* TRAIL_KIND_EVENT */
 	const char *event;
 	const TrailField *fields;

@@ -179,6 +179,20 @@ trail_index_source_next(TrailIndexSource *source, TrailIndexEntry *entry)
 		case TRAIL_KIND_EVENT:
 			index_source_event(&frame, entry);
 			break;
+		case TRAIL_KIND_SUBJECT:
+		{
+			TrailSubjectBody body;
+
+			trail_decode_subject(&frame, &body);
+			entry->class = body.class;
+			entry->form = body.form;
+			entry->nkeys = body.count;
+			entry->numbers = body.numbers;
+			entry->fingerprints = body.fingerprints;
+			entry->keys = body.keys;
+			entry->key_lengths = body.lengths;
+			break;
+		}
 		default:
 			ereport(ERROR, (errcode(ERRCODE_WARD_TRAIL_CORRUPT),
 							errmsg("record " UINT64_FORMAT " of the trail is of unknown kind %d",

@@ -60,7 +60,7 @@ trail_record_signed(StringInfo into, int64 value)
 	trail_record_varint(into, ((uint64) value << 1) ^ (uint64) (value >> 63));
 }
 
-static void
+void
 trail_record_fixed(StringInfo into, uint64 value, int bytes)
 {
 	for (int i = 0; i < bytes; i++)
@@ -182,6 +182,7 @@ trail_record_disclosure(const TrailDisclosure *disclosure)
 	TrailPosition position;
 
 	trail_append_ensure();
+	trail_subject_key_write();
 	context = trail_context_position(disclosure->role);
 	old = trail_record_enter();
 

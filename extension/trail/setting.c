@@ -16,6 +16,7 @@ char *trail_setting_directory = NULL;
 int trail_setting_durability = TRAIL_DURABILITY_WRITE;
 int trail_setting_segment_size = 16 * 1024;
 int trail_setting_sync_timeout = 60 * 1000;
+int trail_setting_subject_cache = 8 * 1024;
 char *trail_setting_actor = NULL;
 
 static const struct config_enum_entry durability_options[] = {
@@ -39,6 +40,10 @@ trail_setting_init(void)
 	DefineCustomIntVariable("ward.trail_segment_size", "Size at which a new segment is begun.",
 							NULL, &trail_setting_segment_size, 16 * 1024, 64, 1024 * 1024,
 							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"ward.subject_cache", "Shared memory for the subject keys that the trail is known to have.",
+		"Keys that it has no room for are written again.", &trail_setting_subject_cache, 8 * 1024,
+		64, 1024 * 1024, PGC_POSTMASTER, GUC_UNIT_KB, NULL, NULL, NULL);
 	DefineCustomIntVariable("ward.sync_timeout",
 							"How long to wait for the index to reach the trail's end.",
 							"0 waits without end.", &trail_setting_sync_timeout, 60 * 1000, 0,

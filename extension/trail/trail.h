@@ -34,7 +34,8 @@ typedef enum TrailKind
 	TRAIL_KIND_RELATION = 2,   /* a watched relation's name and columns */
 	TRAIL_KIND_STATEMENT = 3,  /* a fingerprint's normalised text */
 	TRAIL_KIND_DISCLOSURE = 4, /* whose data a statement disclosed */
-	TRAIL_KIND_EVENT = 5	   /* anything else: keys, grants, watching, gaps */
+	TRAIL_KIND_EVENT = 5,	   /* anything else: keys, grants, watching, gaps */
+	TRAIL_KIND_SUBJECT = 6	   /* keys behind the numbers of subjects */
 } TrailKind;
 
 /* How the subjects were disclosed (DESIGN section 7). ROW alone is certain. */
@@ -101,6 +102,44 @@ extern void trail_subject_set_merge(TrailSubjectSet *set, const char *data, Size
 /* Calls visit for each subject in ascending order, until it returns false. */
 extern void trail_subject_set_walk(const TrailSubjectSet *set,
 								   bool (*visit)(int64 subject, void *arg), void *arg);
+
+/* ----------------------------------------------------------------
+ * The dictionary (subject_key.c): subjects whose keys are no integers.
+ * ----------------------------------------------------------------
+ */
+#define TRAIL_FINGERPRINT_LENGTH 16
+
+/* How a key is written down.  The numbers are on disk for ever. */
+typedef enum TrailSubjectForm
+{
+	TRAIL_SUBJECT_UUID = 1,	 /* the fingerprint is the uuid; no more bytes */
+	TRAIL_SUBJECT_SEALED = 2 /* the fingerprint is the envelope's tag; the envelope */
+} TrailSubjectForm;
+
+typedef struct TrailSubjectKey
+{
+	uint64 scope; /* trail_subject_key_scope() of class and form */
+	const char *class;
+	TrailSubjectForm form;
+	int64 number;			  /* in sets */
+	const uint8 *fingerprint; /* TRAIL_FINGERPRINT_LENGTH bytes, equal just where keys are */
+	const char *data;
+	Size length;
+} TrailSubjectKey;
+
+/* What tells keys of this class, form and database from others' in the filter. */
+extern uint64 trail_subject_key_scope(const char *class, TrailSubjectForm form);
+
+/* Is the key in the trail?  Says no, too, where that was forgotten. */
+extern bool trail_subject_key_known(uint64 scope,
+									const uint8 fingerprint[TRAIL_FINGERPRINT_LENGTH]);
+
+/* Is it among those that the next disclosure brings along? */
+extern bool trail_subject_key_pending(uint64 scope,
+									  const uint8 fingerprint[TRAIL_FINGERPRINT_LENGTH]);
+
+/* Sees to it that the key is in the trail before the next disclosure.  Raises WD3xx. */
+extern void trail_subject_key_add(const TrailSubjectKey *key);
 
 /* ----------------------------------------------------------------
  * Recording disclosures (record.c)

@@ -34,8 +34,9 @@ typedef enum TrailDurability
 
 extern char *trail_setting_directory;
 extern int trail_setting_durability;
-extern int trail_setting_segment_size; /* kB */
-extern int trail_setting_sync_timeout; /* ms */
+extern int trail_setting_segment_size;	/* kB */
+extern int trail_setting_sync_timeout;	/* ms */
+extern int trail_setting_subject_cache; /* kB */
 extern char *trail_setting_actor;
 
 extern void trail_setting_init(void);
@@ -175,6 +176,14 @@ extern void (*trail_record_notify)(void);
 extern void trail_record_leaf_header(StringInfo leaf, TrailKind kind);
 extern void trail_record_started(const char *kind, const TrailField *fields, int nfields);
 
+/* ---- subject_key.c ---- */
+
+extern Size trail_subject_key_shmem_size(void);
+extern void trail_subject_key_shmem_init(void);
+
+/* Writes the keys that wait.  Raises WD3xx. */
+extern void trail_subject_key_write(void);
+
 /* ---- context.c ---- */
 
 /* Position of the record that says who acts now, as role (InvalidOid: current). */
@@ -269,15 +278,28 @@ typedef struct TrailEventBody
 	char **values; /* NULL where absent */
 } TrailEventBody;
 
+typedef struct TrailSubjectBody
+{
+	char *class;
+	TrailSubjectForm form;
+	int count;
+	int64 *numbers;
+	const char **fingerprints; /* point into the frame */
+	const char **keys;
+	Size *lengths;
+} TrailSubjectBody;
+
 extern void trail_decode_context(const TrailFrame *frame, TrailContextBody *body);
 extern void trail_decode_relation(const TrailFrame *frame, TrailRelationBody *body);
 extern void trail_decode_statement(const TrailFrame *frame, TrailStatementBody *body);
 extern void trail_decode_disclosure(const TrailFrame *frame, TrailDisclosureBody *body);
 extern void trail_decode_event(const TrailFrame *frame, TrailEventBody *body);
+extern void trail_decode_subject(const TrailFrame *frame, TrailSubjectBody *body);
 
 /* ---- varint helpers, shared by record.c and decode.c ---- */
 
 extern void trail_record_varint(StringInfo into, uint64 value);
+extern void trail_record_fixed(StringInfo into, uint64 value, int bytes);
 extern void trail_record_string(StringInfo into, const char *value);
 
 #endif /* WARD_TRAIL_INT_H */

@@ -1,5 +1,6 @@
 -- witness: which tables are watched.
 
+-- watch.c reads the columns by number: add at the end only.
 CREATE TABLE _ward.watch (
 	target regclass NOT NULL,
 	subject name NOT NULL,
@@ -8,6 +9,8 @@ CREATE TABLE _ward.watch (
 	attnum smallint,
 	added_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
 	added_by name NOT NULL DEFAULT session_user,
+	-- What text subjects are sealed under before they reach the trail.
+	key text,
 	PRIMARY KEY (target, subject)
 );
 REVOKE ALL ON _ward.watch FROM PUBLIC;
@@ -45,13 +48,146 @@ REVOKE ALL ON FUNCTION _ward.watch_changed() FROM PUBLIC;
 CREATE TRIGGER watch_changed BEFORE INSERT OR UPDATE OR DELETE ON _ward.watch
 	FOR EACH ROW EXECUTE FUNCTION _ward.watch_changed();
 
-CREATE FUNCTION ward.watch(target regclass, subject name, class text DEFAULT 'person') RETURNS void
+-- How the values of a column of this type name people; NULL where they can't.
+CREATE FUNCTION _ward.subject_kind(type oid) RETURNS text
+	LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+	RETURN CASE
+		WHEN type IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) THEN 'integer'
+		WHEN type = 'uuid'::regtype THEN 'uuid'
+		WHEN type IN ('text'::regtype, 'varchar'::regtype, 'sealed_text'::regtype) THEN 'text' END;
+REVOKE ALL ON FUNCTION _ward.subject_kind(oid) FROM PUBLIC;
+
+-- Numbers that stand for keys in subject sets. That of a text is a keyed hash.
+CREATE FUNCTION _ward.subject_number(subject uuid) RETURNS bigint
+	LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'ward_subject_number_uuid';
+CREATE FUNCTION _ward.subject_number(key integer, subject text) RETURNS bigint
+	LANGUAGE c STRICT STABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'ward_subject_number_text';
+CREATE FUNCTION _ward.subject_number(subject sealed_text) RETURNS bigint
+	LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'ward_subject_number_sealed';
+CREATE FUNCTION _ward.subject_sealed_key(entry bytea) RETURNS integer
+	LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE
+	AS 'MODULE_PATHNAME', 'ward_subject_sealed_key';
+REVOKE ALL ON FUNCTION _ward.subject_number(uuid), _ward.subject_number(integer, text),
+	_ward.subject_number(sealed_text), _ward.subject_sealed_key(bytea) FROM PUBLIC;
+
+-- The key that a column's text subjects are sealed under for the trail, checked; NULL for
+-- other subjects.
+CREATE FUNCTION _ward.watch_key(target regclass, att pg_attribute, class text, key text) RETURNS text
+	LANGUAGE plpgsql STABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	own text;
+	found _ward.key;
+BEGIN
+	IF _ward.subject_kind(att.atttypid) <> 'text' THEN
+		IF key IS NOT NULL THEN
+			RAISE EXCEPTION 'subjects by % need no key', format_type(att.atttypid, att.atttypmod)
+				USING ERRCODE = 'WD401', DETAIL = 'Only text is sealed before it reaches the trail.';
+		END IF;
+		RETURN NULL;
+	END IF;
+	IF att.atttypid = 'sealed_text'::regtype THEN
+		SELECT k.name INTO own FROM _ward.key k WHERE k.id = att.atttypmod;
+		IF key <> own THEN
+			RAISE EXCEPTION 'column "%" of % is sealed under key "%"', att.attname, target, own
+				USING ERRCODE = 'WD401', HINT = 'Leave the key out: it is the column''s.';
+		END IF;
+		key := own;
+	ELSE
+		IF EXISTS (SELECT FROM pg_collation c WHERE c.oid = att.attcollation AND NOT c.collisdeterministic) THEN
+			RAISE EXCEPTION 'column "%" of % can not be a subject', att.attname, target
+				USING ERRCODE = 'WD401',
+				      DETAIL = 'Its collation takes different texts for equal, and they would be different people in the trail.';
+		END IF;
+		key := coalesce(key,
+			(SELECT min(w.key) FROM _ward.watch w WHERE w.class = watch_key.class AND w.key IS NOT NULL),
+			(SELECT k.name FROM _ward.key k WHERE k.is_default));
+	END IF;
+	SELECT * INTO found FROM _ward.key k WHERE k.name = watch_key.key;
+	IF found.id IS NULL OR found.search = 'none' THEN
+		RAISE EXCEPTION '% can not seal subjects of class "%"',
+				CASE WHEN key IS NULL THEN 'no key' ELSE format('key "%s"', key) END, class
+			USING ERRCODE = 'WD401',
+			      DETAIL = CASE WHEN key IS NULL THEN 'Text may identify a person by itself, so it is sealed before it reaches the trail; the database has no default key.'
+			                    WHEN found.id IS NULL THEN 'There is no such key.'
+			                    ELSE 'It was created with search ''none'': its values have no tag to tell people apart by.' END,
+			      HINT = 'ward.create_key() makes a key; name it as the last argument of ward.watch.';
+	END IF;
+	RETURN key;
+END
+$$;
+REVOKE ALL ON FUNCTION _ward.watch_key(regclass, pg_attribute, text, text) FROM PUBLIC;
+
+-- Refuses what would mix two kinds of keys in one class: the same person would be two.
+CREATE FUNCTION _ward.watch_check_class(target regclass, subject name, kind text, class text, key text) RETURNS void
+	LANGUAGE plpgsql STABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	other record;
+BEGIN
+	SELECT w.target, w.subject, w.key, _ward.subject_kind(a.atttypid) AS kind INTO other
+	  FROM _ward.watch w JOIN pg_attribute a ON a.attrelid = w.target AND a.attnum = w.attnum
+	 WHERE w.class = watch_check_class.class
+	   AND (w.target, w.subject) <> (watch_check_class.target, watch_check_class.subject)
+	   AND (_ward.subject_kind(a.atttypid), w.key) IS DISTINCT FROM (watch_check_class.kind, watch_check_class.key)
+	 ORDER BY w.added_at LIMIT 1;
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	RAISE EXCEPTION 'column "%" of % can not name subjects of class "%"', subject, target, class
+		USING ERRCODE = 'WD401',
+		      DETAIL = CASE WHEN other.kind IS DISTINCT FROM kind
+		                    THEN format('It is of kind %s; column "%s" of %s, which names them too, is of kind %s.', kind, other.subject, other.target, other.kind)
+		                    ELSE format('Its texts would be sealed under key "%s", those of column "%s" of %s are under key "%s".', key, other.subject, other.target, other.key) END,
+		      HINT = 'In one class a person has one key. Watch the column with a class of its own.';
+END
+$$;
+REVOKE ALL ON FUNCTION _ward.watch_check_class(regclass, name, text, text, text) FROM PUBLIC;
+
+CREATE FUNCTION _ward.watch_check_table(target regclass) RETURNS void
+	LANGUAGE plpgsql STABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	rel pg_class;
+BEGIN
+	SELECT * INTO rel FROM pg_class c WHERE c.oid = target;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'relation with oid % does not exist', target::oid USING ERRCODE = 'undefined_table';
+	END IF;
+	IF rel.relkind NOT IN ('r', 'p') THEN
+		RAISE EXCEPTION '% can not be watched', target
+			USING ERRCODE = 'WD401',
+			      DETAIL = format('It is a %s, not a table.',
+			          CASE rel.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'
+			               WHEN 'f' THEN 'foreign table' WHEN 'i' THEN 'index' WHEN 'S' THEN 'sequence'
+			               ELSE 'relation of another kind' END),
+			      HINT = 'Watch the tables behind it: whoever reads a view is witnessed there.';
+	END IF;
+	IF rel.relpersistence = 't' OR rel.relnamespace IN (
+		SELECT n.oid FROM pg_namespace n
+		 WHERE n.nspname IN ('pg_catalog', 'information_schema', 'ward', '_ward', 'pg_toast')) THEN
+		RAISE EXCEPTION '% can not be watched', target
+			USING ERRCODE = 'WD401',
+			      DETAIL = 'It is a temporary table or belongs to the system.',
+			      HINT = 'Watch the application''s own tables.';
+	END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION _ward.watch_check_table(regclass) FROM PUBLIC;
+
+CREATE FUNCTION ward.watch(target regclass, subject name, class text DEFAULT 'person', key text DEFAULT NULL) RETURNS void
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
 	AS $$
 DECLARE
-	rel pg_catalog.pg_class;
 	att pg_catalog.pg_attribute;
+	kind text;
 	candidates text;
 BEGIN
 	IF target IS NULL OR subject IS NULL OR class IS NULL OR class = '' THEN
@@ -59,61 +195,44 @@ BEGIN
 			USING ERRCODE = 'null_value_not_allowed',
 			      HINT = 'Say, ward.watch(''person'', ''id'', ''person'').';
 	END IF;
-	SELECT * INTO rel FROM pg_catalog.pg_class c WHERE c.oid = target;
-	IF NOT FOUND THEN
-		RAISE EXCEPTION 'relation with oid % does not exist', target::oid USING ERRCODE = 'undefined_table';
-	END IF;
-	IF rel.relkind NOT IN ('r', 'p') THEN
-		RAISE EXCEPTION '% can not be watched', target
-			USING ERRCODE = 'WD401',
-			      DETAIL = pg_catalog.format('It is a %s, not a table.',
-			          CASE rel.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'
-			               WHEN 'f' THEN 'foreign table' WHEN 'i' THEN 'index' WHEN 'S' THEN 'sequence'
-			               ELSE 'relation of another kind' END),
-			      HINT = 'Watch the tables behind it: whoever reads a view is witnessed there.';
-	END IF;
-	IF rel.relpersistence = 't' OR rel.relnamespace IN (
-		SELECT n.oid FROM pg_catalog.pg_namespace n
-		 WHERE n.nspname IN ('pg_catalog', 'information_schema', 'ward', '_ward', 'pg_toast')) THEN
-		RAISE EXCEPTION '% can not be watched', target
-			USING ERRCODE = 'WD401',
-			      DETAIL = 'It is a temporary table or belongs to the system.',
-			      HINT = 'Watch the application''s own tables.';
-	END IF;
+	PERFORM _ward.watch_check_table(target);
 	SELECT * INTO att FROM pg_catalog.pg_attribute a
 	 WHERE a.attrelid = target AND a.attname = subject AND NOT a.attisdropped AND a.attnum > 0;
-	IF NOT FOUND OR att.atttypid NOT IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) THEN
+	kind := _ward.subject_kind(att.atttypid);
+	IF kind IS NULL THEN
 		SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY a.attnum) INTO candidates
 		  FROM pg_catalog.pg_attribute a
 		 WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped
-		   AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype);
+		   AND _ward.subject_kind(a.atttypid) IS NOT NULL;
+		candidates := CASE WHEN candidates IS NULL THEN 'The table has no column that could name people.'
+		                   ELSE 'Its columns that could name people are: ' || candidates || '.' END;
 		IF att.attname IS NULL THEN
 			RAISE EXCEPTION 'column "%" of % does not exist', subject, target
 				USING ERRCODE = 'WD401',
 				      DETAIL = 'A watch needs the column that says which person a row is about.',
-				      HINT = CASE WHEN candidates IS NULL THEN 'The table has no integer column.'
-				                  ELSE 'Its integer columns are: ' || candidates || '.' END;
+				      HINT = candidates;
 		END IF;
 		RAISE EXCEPTION 'column "%" of % can not be a subject', subject, target
 			USING ERRCODE = 'WD401',
-			      DETAIL = pg_catalog.format('It is of type %s; this version knows smallint, integer and bigint.',
+			      DETAIL = pg_catalog.format('It is of type %s; a subject is an integer, a uuid, a text or a sealed text.',
 			                                 pg_catalog.format_type(att.atttypid, att.atttypmod)),
-			      HINT = CASE WHEN candidates IS NULL THEN 'The table has no integer column.'
-			                  ELSE 'Its integer columns are: ' || candidates || '.' END;
+			      HINT = candidates;
 	END IF;
+	key := _ward.watch_key(target, att, class, key);
+	PERFORM _ward.watch_check_class(target, subject, kind, class, key);
 	-- Writers and readers that are under way finish first: what they saw before the
 	-- watch they saw unwatched, and the trail says from when on it holds.
 	EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', target);
-	INSERT INTO _ward.watch (target, subject, class) VALUES (target, subject, class)
-		ON CONFLICT ON CONSTRAINT watch_pkey DO UPDATE SET class = excluded.class;
-	PERFORM _ward.record_event('watch.added', ARRAY['relation', 'subject', 'class'],
-	                           ARRAY[target::text, subject::text, class]);
+	INSERT INTO _ward.watch (target, subject, class, key) VALUES (target, subject, class, key)
+		ON CONFLICT ON CONSTRAINT watch_pkey DO UPDATE SET class = excluded.class, key = excluded.key;
+	PERFORM _ward.record_event('watch.added', ARRAY['relation', 'subject', 'class', 'key'],
+	                           ARRAY[target::text, subject::text, class, key]);
 END
 $$;
-REVOKE ALL ON FUNCTION ward.watch(regclass, name, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION ward.watch(regclass, name, text) TO ward_officer;
-COMMENT ON FUNCTION ward.watch(regclass, name, text) IS
-	'witnesses reads and writes of a table from now on; call again for a second column that refers to people';
+REVOKE ALL ON FUNCTION ward.watch(regclass, name, text, text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ward.watch(regclass, name, text, text) TO ward_officer;
+COMMENT ON FUNCTION ward.watch(regclass, name, text, text) IS
+	'witnesses reads and writes of a table from now on; call again for a second column that refers to people; key: what text subjects are sealed under in the trail';
 
 CREATE FUNCTION ward.unwatch(target regclass, subject name DEFAULT NULL, reason text DEFAULT NULL) RETURNS void
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -151,7 +270,7 @@ COMMENT ON FUNCTION _ward.normalise(text) IS 'a statement''s text as the trail k
 -- Every plain index of a watched table that lacks a subject column can't be read
 -- alone any more: the subject is then fetched from the table.
 CREATE VIEW ward.watches AS
-SELECT w.target AS relation, w.subject, w.class, w.added_at, w.added_by,
+SELECT w.target AS relation, w.subject, w.class, w.key, w.added_at, w.added_by,
        ARRAY(SELECT i.indexrelid::regclass::text
                FROM pg_catalog.pg_index i
               WHERE i.indrelid = w.target AND NOT w.attnum = ANY (i.indkey::int2[])

@@ -17,6 +17,7 @@
 #include "catalog/pg_class.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
+#include "utils/lsyscache.h"
 
 static void witness_plan_query(Query *query, bool top);
 
@@ -54,13 +55,16 @@ witness_plan_relations(Node *node, Bitmapset **relids, int *items)
 }
 
 static void
-witness_plan_add(Query *query, int rti, const WitnessRelation *relation)
+witness_plan_add(Query *query, int rti, Oid relid, const WitnessRelation *relation)
 {
 	for (int i = 0; i < relation->nsubjects; i++)
 	{
 		Var *subject;
 		ListCell *lc;
 		bool there = false;
+		Oid type;
+		int32 typmod;
+		Oid collation;
 
 		/* A second copy of a column can cost a projection that was not there. */
 		foreach (lc, query->targetList)
@@ -74,8 +78,11 @@ witness_plan_add(Query *query, int rti, const WitnessRelation *relation)
 			continue;
 		if (list_length(query->targetList) >= MaxTupleAttributeNumber - 8)
 			return;
-		subject = makeVar(rti, relation->subject_attnums[i], relation->subject_types[i], -1,
-						  InvalidOid, 0);
+		/* What is compared by tags is the seal layer's to rewrite, and nothing of ours. */
+		if (seal_type_is_sealed(relation->subject_types[i]))
+			continue;
+		get_atttypetypmodcoll(relid, relation->subject_attnums[i], &type, &typmod, &collation);
+		subject = makeVar(rti, relation->subject_attnums[i], type, typmod, collation, 0);
 		query->targetList = lappend(
 			query->targetList, makeTargetEntry((Expr *) subject, list_length(query->targetList) + 1,
 											   pstrdup("ward"), true));
@@ -130,7 +137,7 @@ witness_plan_query(Query *query, bool top)
 		relation = witness_watch_pin(rte->relid);
 		if (relation == NULL)
 			continue;
-		witness_plan_add(query, rti, relation);
+		witness_plan_add(query, rti, rte->relid, relation);
 		witness_watch_release(relation);
 	}
 }

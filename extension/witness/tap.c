@@ -125,6 +125,7 @@ witness_tap_place(TupleTableSlot *slot, AttrNumber attnum)
 	return (const char *) tuple->t_data + tuple->t_data->t_hoff + offset;
 }
 
+/* Reads a subject that is an integer; false where it is NULL or there is no tuple. */
 static pg_attribute_always_inline bool
 witness_tap_read(TupleTableSlot *slot, AttrNumber attnum, Oid type, int64 *subject)
 {
@@ -156,13 +157,6 @@ witness_tap_read(TupleTableSlot *slot, AttrNumber attnum, Oid type, int64 *subje
 	return true;
 }
 
-/* Reads a subject; false where it is NULL or there is no tuple. */
-bool
-witness_tap_subject(TupleTableSlot *slot, AttrNumber attnum, Oid type, int64 *subject)
-{
-	return witness_tap_read(slot, attnum, type, subject);
-}
-
 /*
  * Notes a subject.  A set that has members to be written is dirty already, so what is
  * near the last one needs nothing but its bit; what has been written needs a look.
@@ -174,6 +168,27 @@ witness_tap_note(WitnessCapture *capture, WitnessSet *set, int64 subject)
 			   trail_subject_set_add_near(set->pending, subject)))
 		return;
 	witness_capture_add(capture, set, subject);
+}
+
+/* Notes whom a column of a slot names. */
+void
+witness_tap_hear(WitnessCapture *capture, WitnessSet *set, TupleTableSlot *slot, AttrNumber attnum,
+				 Oid type)
+{
+	int64 subject;
+
+	if (set->relation->subjects[set->subject].plain)
+	{
+		if (witness_tap_read(slot, attnum, type, &subject))
+			witness_tap_note(capture, set, subject);
+	}
+	else if (!TupIsNull(slot) && attnum <= slot->tts_tupleDescriptor->natts)
+	{
+		bool isnull;
+		Datum value = slot_getattr(slot, attnum, &isnull);
+
+		witness_subject_note(capture, set, value, isnull);
+	}
 }
 
 static inline TupleTableSlot *
@@ -225,21 +240,19 @@ witness_tap_exec(PlanState *state)
 	node->rows++;
 	for (WitnessTap *tap = node->taps; tap != NULL; tap = tap->next)
 	{
-		int64 subject;
-
 		if (unlikely(tap->source == WITNESS_SOURCE_HEAP))
 		{
 			TupleTableSlot *heap = witness_tap_heap((IndexOnlyScanState *) state);
 
-			if (witness_tap_read(heap, tap->attnum, tap->type, &subject))
-				witness_tap_note(node->capture, tap->set, subject);
+			witness_tap_hear(node->capture, tap->set, heap, tap->attnum, tap->type);
 			ExecClearTuple(heap);
 		}
-		else if (witness_tap_read(tap->source == WITNESS_SOURCE_RESULT
-									  ? slot
-									  : witness_tap_slot(state, tap->source, slot),
-								  tap->attnum, tap->type, &subject))
-			witness_tap_note(node->capture, tap->set, subject);
+		else
+			witness_tap_hear(node->capture, tap->set,
+							 tap->source == WITNESS_SOURCE_RESULT
+								 ? slot
+								 : witness_tap_slot(state, tap->source, slot),
+							 tap->attnum, tap->type);
 	}
 	return slot;
 }
@@ -324,13 +337,15 @@ witness_tap_add(WitnessCapture *capture, PlanState *state, WitnessSource source,
 	tap->source = source;
 	tap->attnum = attnum;
 	tap->type = type;
+	tap->plain = set->relation->subjects[set->subject].plain;
 	tap->set = set;
 	tap->next = node->taps;
 	node->taps = tap;
-	ExecSetExecProcNode(state, tap->next == NULL && (source == WITNESS_SOURCE_RESULT ||
-													 source == WITNESS_SOURCE_SCAN)
-								   ? witness_tap_exec_one
-								   : witness_tap_exec);
+	ExecSetExecProcNode(state,
+						tap->next == NULL && tap->plain &&
+								(source == WITNESS_SOURCE_RESULT || source == WITNESS_SOURCE_SCAN)
+							? witness_tap_exec_one
+							: witness_tap_exec);
 }
 
 /* Notes where a row stands while a node works on it. */
@@ -348,7 +363,24 @@ witness_tap_point(WitnessCapture *capture, PlanState *state, WitnessSource sourc
 	point->subject = subject;
 	point->next = capture->points;
 	capture->points = point;
+	witness_subject_prepare(&relation->subjects[subject]);
 	witness_capture_pin(capture, relation);
+}
+
+static void
+witness_tap_error_point(WitnessCapture *capture, WitnessPoint *point, TupleTableSlot *slot)
+{
+	WitnessSet *set;
+	Datum value;
+	bool isnull;
+
+	if (TupIsNull(slot) || point->attnum > slot->tts_tupleDescriptor->natts)
+		return;
+	set = witness_capture_set(capture, point->relation, point->subject, TRAIL_MANNER_INFLUENCE,
+							  "error", NULL);
+	value = slot_getattr(slot, point->attnum, &isnull);
+	if (!witness_subject_note_failed(capture, set, value, isnull))
+		witness_capture_all(capture, point->relation, TRAIL_MANNER_ALL, "error");
 }
 
 /*
@@ -361,18 +393,13 @@ witness_tap_error(WitnessCapture *capture)
 {
 	for (WitnessPoint *point = capture->points; point != NULL; point = point->next)
 	{
-		int64 subject;
-
 		if (point->source == WITNESS_SOURCE_HEAP)
 			/* Fetching a tuple is no work for a failed statement. */
 			witness_capture_all(capture, point->relation, TRAIL_MANNER_ALL, "error");
-		else if (witness_tap_subject(witness_tap_slot(point->state, point->source,
-													  point->state->ps_ResultTupleSlot),
-									 point->attnum, point->type, &subject))
-			witness_capture_add(capture,
-								witness_capture_set(capture, point->relation, point->subject,
-													TRAIL_MANNER_INFLUENCE, "error", NULL),
-								subject);
+		else
+			witness_tap_error_point(
+				capture, point,
+				witness_tap_slot(point->state, point->source, point->state->ps_ResultTupleSlot));
 	}
 }
 
@@ -390,10 +417,9 @@ static Datum
 witness_tap_conflict_eval(ExprState *state, ExprContext *econtext, bool *isnull)
 {
 	WitnessConflict *conflict = state->evalfunc_private;
-	int64 subject;
 
-	if (witness_tap_subject(econtext->ecxt_scantuple, conflict->attnum, conflict->type, &subject))
-		witness_capture_add(conflict->capture, conflict->set, subject);
+	witness_tap_hear(conflict->capture, conflict->set, econtext->ecxt_scantuple, conflict->attnum,
+					 conflict->type);
 	if (conflict->original != NULL)
 		return conflict->original->evalfunc(conflict->original, econtext, isnull);
 	*isnull = false;

@@ -36,12 +36,14 @@
 #define WATCH_TARGET 1
 #define WATCH_SUBJECT 2
 #define WATCH_CLASS 3
+#define WATCH_KEY 7
 
 typedef struct WatchRow
 {
 	Oid target;
 	NameData subject;
 	char *class;
+	char *key; /* of text subjects, or NULL */
 } WatchRow;
 
 /* A relation that is watched, itself or through an ancestor. */
@@ -157,6 +159,7 @@ witness_watch_load(void)
 		{
 			WatchRow *row = palloc0(sizeof(WatchRow));
 			bool isnull;
+			Datum key;
 
 			row->target = DatumGetObjectId(
 				heap_getattr(tuple, WATCH_TARGET, RelationGetDescr(table), &isnull));
@@ -165,6 +168,9 @@ witness_watch_load(void)
 						   heap_getattr(tuple, WATCH_SUBJECT, RelationGetDescr(table), &isnull))));
 			row->class = TextDatumGetCString(
 				heap_getattr(tuple, WATCH_CLASS, RelationGetDescr(table), &isnull));
+			key = heap_getattr(tuple, WATCH_KEY, RelationGetDescr(table), &isnull);
+			if (!isnull)
+				row->key = TextDatumGetCString(key);
 			watch_rows = lappend(watch_rows, row);
 		}
 		MemoryContextSwitchTo(old);
@@ -224,7 +230,8 @@ witness_watch_broken(Oid relid, const char *subject)
 	ereport(ERROR,
 			(errcode(ERRCODE_WARD_WATCH_REFUSED),
 			 errmsg("the watch on table \"%s\" no longer fits the table", name ? name : "?"),
-			 errdetail("Subject column \"%s\" does not exist or is no integer any more.", subject),
+			 errdetail("Subject column \"%s\" is gone, or its type or key no longer names people.",
+					   subject),
 			 errhint("An officer should call ward.unwatch and ward.watch for this table.")));
 }
 
@@ -240,6 +247,25 @@ witness_watch_natts(Oid relid)
 		ReleaseSysCache(tuple);
 	}
 	return natts;
+}
+
+/* What a column's values say of whom; false where they can't name people. */
+static bool
+witness_watch_subject(Oid relid, AttrNumber attnum, const char *key, WitnessSubject *subject)
+{
+	int32 typmod;
+	Oid collation;
+
+	if (attnum <= 0)
+		return false;
+	get_atttypetypmodcoll(relid, attnum, &subject->type, &typmod, &collation);
+	if (!witness_subject_type(subject->type))
+		return false;
+	subject->key = key != NULL ? seal_subject_key(key) : SEAL_KEY_NONE;
+	witness_subject_describe(subject);
+	if (seal_type_is_sealed(subject->type))
+		return typmod == subject->key;
+	return subject->plain || subject->type == UUIDOID || subject->key != SEAL_KEY_NONE;
 }
 
 /* The watched relation's own entry, with what a record says of it. */
@@ -261,22 +287,22 @@ witness_watch_build(Oid relid)
 	relation->natts = natts;
 	relation->subject_attnums = palloc0(sizeof(AttrNumber) * list_length(watch_rows));
 	relation->subject_types = palloc0(sizeof(Oid) * list_length(watch_rows));
+	relation->subjects = palloc0(sizeof(WitnessSubject) * list_length(watch_rows));
 	relation->trail.classes = palloc0(sizeof(char *) * list_length(watch_rows));
 	foreach (lc, watch_rows)
 	{
 		WatchRow *row = lfirst(lc);
 		AttrNumber attnum;
-		Oid type;
+		WitnessSubject *subject = &relation->subjects[n];
 
 		if (row->target != relid)
 			continue;
 		attnum = get_attnum(relid, NameStr(row->subject));
-		type = attnum > 0 ? get_atttype(relid, attnum) : InvalidOid;
-		if (type != INT2OID && type != INT4OID && type != INT8OID)
+		relation->trail.classes[n] = subject->class = pstrdup(row->class);
+		if (!witness_watch_subject(relid, attnum, row->key, subject))
 			witness_watch_broken(relid, NameStr(row->subject));
 		relation->subject_attnums[n] = attnum;
-		relation->subject_types[n] = type;
-		relation->trail.classes[n] = pstrdup(row->class);
+		relation->subject_types[n] = subject->type;
 		n++;
 	}
 	relation->nsubjects = n;
@@ -334,6 +360,7 @@ witness_watch_build_heir(Oid relid, WitnessRelation *watched)
 	relation->natts = witness_watch_natts(relid);
 	relation->nsubjects = watched->nsubjects;
 	relation->subject_types = watched->subject_types;
+	relation->subjects = watched->subjects;
 	relation->subject_attnums = MemoryContextAlloc(memory, sizeof(AttrNumber) * watched->nsubjects);
 	for (int i = 0; i < watched->nsubjects; i++)
 	{

@@ -33,6 +33,16 @@ extern int witness_setting_capture_memory; /* kB */
  * an invalidation in the middle of it replaces the cache's entry but does not
  * free the one in use.
  */
+/* How the values of a subject column name people. */
+typedef struct WitnessSubject
+{
+	const char *class;
+	Oid type;
+	SealKeyId key; /* what a text key is sealed under for the trail */
+	uint64 scope;  /* of the dictionary, where the type is no integer */
+	bool plain;	   /* the value is the subject's number */
+} WitnessSubject;
+
 typedef struct WitnessRelation
 {
 	Oid relid;
@@ -41,7 +51,8 @@ typedef struct WitnessRelation
 	struct WitnessRelation *watched; /* itself, or the ancestor that is watched */
 	int nsubjects;					 /* subject columns, at least 1 */
 	AttrNumber *subject_attnums;	 /* in this relation's own numbering */
-	Oid *subject_types;				 /* INT2OID, INT4OID or INT8OID */
+	Oid *subject_types;
+	WitnessSubject *subjects; /* shared with descendants */
 	int natts;
 	/* Of a relation that is watched itself: */
 	SealKeyId *column_keys; /* by attnum - 1; SEAL_KEY_NONE for a clear column */
@@ -167,6 +178,7 @@ typedef struct WitnessTap
 	WitnessSource source;
 	AttrNumber attnum;
 	Oid type;
+	bool plain; /* the column holds the subject's number */
 	WitnessSet *set;
 } WitnessTap;
 
@@ -202,7 +214,28 @@ extern void witness_tap_add(WitnessCapture *capture, PlanState *state, WitnessSo
 extern void witness_tap_conflict(WitnessCapture *capture, ResultRelInfo *target, WitnessSet *set,
 								 AttrNumber attnum, Oid type);
 extern void witness_tap_forget(WitnessCapture *capture);
-extern bool witness_tap_subject(TupleTableSlot *slot, AttrNumber attnum, Oid type, int64 *subject);
+extern void witness_tap_hear(WitnessCapture *capture, WitnessSet *set, TupleTableSlot *slot,
+							 AttrNumber attnum, Oid type);
+
+/* ---- subject.c: from a column's value to the person that it names ---- */
+
+/* Types that can name people. */
+extern bool witness_subject_type(Oid type);
+extern void witness_subject_describe(WitnessSubject *subject);
+
+/* Called as a statement starts, so that it may fail without everybody being suspected. */
+extern void witness_subject_prepare(const WitnessSubject *subject);
+
+/* Notes whom a value names.  Raises WD1xx, WD2xx where its key can't be sealed, WD3xx. */
+extern void witness_subject_note(WitnessCapture *capture, WitnessSet *set, Datum value,
+								 bool isnull);
+
+/*
+ * The same for a statement that has failed, where the catalog must not be read; false
+ * where it can't be told without.
+ */
+extern bool witness_subject_note_failed(WitnessCapture *capture, WitnessSet *set, Datum value,
+										bool isnull);
 
 /* ---- place.c: which taps a plan needs ---- */
 
