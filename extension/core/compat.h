@@ -182,4 +182,11 @@ core_compat_update(Relation relation, ItemPointer tid, TupleTableSlot *slot, Com
 	return result;
 }
 
+/* What a table's access method says of the indexes that an update must reach. */
+#if PG_VERSION_NUM >= 160000
+typedef TU_UpdateIndexes CoreCompatUpdateIndexes;
+#else
+typedef bool CoreCompatUpdateIndexes;
+#endif
+
 #endif /* WARD_CORE_COMPAT_H */

@@ -105,7 +105,10 @@ witness_capture_set(WitnessCapture *capture, WitnessRelation *relation, int subj
 	WitnessSet *set;
 	MemoryContext old;
 
-	if (capture->existence && manner != TRAIL_MANNER_ALL)
+	/* A cascade writes: only what a foreign key's check reads is no more than an answer. */
+	if (capture->existence && manner == TRAIL_MANNER_WRITE)
+		reason = "cascade";
+	else if (capture->existence && manner != TRAIL_MANNER_ALL)
 	{
 		manner = TRAIL_MANNER_EXISTENCE;
 		reason = "foreign_key";

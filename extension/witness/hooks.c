@@ -146,10 +146,13 @@ witness_utility_frame(PlannedStmt *pstmt, const char *queryString, bool readOnly
 					  QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
 {
 	const int outer = frames;
+	const int writes = witness_copy_depth();
+	const WitnessUtility running = witness_utility_running;
 
 	PG_TRY();
 	{
 		frames = outer + 1;
+		witness_utility_before(pstmt, queryString);
 		if (prev_ProcessUtility_hook)
 			prev_ProcessUtility_hook(pstmt, queryString, readOnlyTree, context, params, queryEnv,
 									 dest, qc);
@@ -160,11 +163,15 @@ witness_utility_frame(PlannedStmt *pstmt, const char *queryString, bool readOnly
 	PG_CATCH();
 	{
 		frames = outer;
+		witness_utility_running = running;
+		witness_copy_end(writes, true);
 		witness_capture_write_all();
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
 	frames = outer;
+	witness_utility_running = running;
+	witness_copy_end(writes, false);
 }
 
 static void
@@ -180,7 +187,6 @@ witness_ProcessUtility(PlannedStmt *pstmt, const char *queryString, bool readOnl
 	}
 	/* It may store, or hand on, what the function that runs it has read. */
 	witness_capture_write_all();
-	witness_utility_before(pstmt);
 	witness_utility_frame(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc);
 }
 
@@ -189,8 +195,12 @@ witness_object_access(ObjectAccessType access, Oid class, Oid object, int subobj
 {
 	if (prev_object_access_hook)
 		prev_object_access_hook(access, class, object, subobject, arg);
-	if (access == OAT_FUNCTION_EXECUTE && witness_setting_capture)
+	if (!witness_setting_capture)
+		return;
+	if (access == OAT_FUNCTION_EXECUTE)
 		witness_defer_function(object);
+	else if (access == OAT_DROP)
+		witness_utility_dropping(class, object, subobject);
 }
 
 /* See witness.h. */
@@ -200,6 +210,7 @@ witness_init(void)
 	witness_setting_init();
 	witness_watch_init();
 	witness_defer_init();
+	witness_write_init();
 	EnableQueryId();
 
 	prev_planner_hook = planner_hook;

@@ -14,6 +14,7 @@
 bool witness_setting_capture = true;
 int witness_setting_small_aggregate = 5;
 int witness_setting_capture_memory = 16 * 1024;
+int witness_setting_naming_limit = 1024 * 1024;
 
 void
 witness_setting_init(void)
@@ -29,4 +30,10 @@ witness_setting_init(void)
 							"Memory for a statement's subjects before a part is written out.", NULL,
 							&witness_setting_capture_memory, 16 * 1024, 64, MAX_KILOBYTES,
 							PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"ward.naming_limit",
+		"Largest table that TRUNCATE or DROP reads first, to name whom it removes.",
+		"Of a larger one everybody is recorded, whom nobody can name afterwards.",
+		&witness_setting_naming_limit, 1024 * 1024, 0, MAX_KILOBYTES, PGC_SUSET, GUC_UNIT_KB, NULL,
+		NULL, NULL);
 }

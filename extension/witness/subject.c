@@ -152,7 +152,7 @@ witness_subject_sealed(const WitnessSubject *subject, Datum value)
 }
 
 /* The number that stands for a value in sets; its key is in the dictionary then. */
-static int64
+int64
 witness_subject_number(const WitnessSubject *subject, Datum value)
 {
 	switch (subject->type)

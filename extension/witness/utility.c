@@ -3,9 +3,10 @@
  *		Utility statements that disclose, write or change watched tables.
  *
  * COPY t TO reads a table without a plan, so it becomes COPY (SELECT ...) TO, which
- * the executor's taps see.  What can't be narrowed (COPY FROM, TRUNCATE, DROP, an
- * ALTER TABLE that may rewrite) is recorded before it runs, as ALL: evidence
- * first, also where the statement fails later.
+ * the executor's taps see.  What can't be narrowed (an ALTER TABLE or CREATE INDEX that
+ * evaluates something for each row) is recorded before it runs, as ALL: evidence first,
+ * also where the statement fails later.  COPY FROM, TRUNCATE and DROP name whom they
+ * write or remove (copy.c, removal.c).
  *
  * A change of a setting that weakens capture is recorded here as well, before it
  * takes effect.
@@ -16,10 +17,14 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "nodes/value.h"
+#include "parser/parse_type.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -28,9 +33,27 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+WitnessUtility witness_utility_running = {0};
+
+/* The running statement's text without literals; NULL where it is known already. */
+static char *
+witness_utility_text(void)
+{
+	const WitnessUtility *running = &witness_utility_running;
+	const char *text = running->source;
+
+	if (text == NULL || running->fingerprint == 0 ||
+		trail_record_statement_known(running->fingerprint))
+		return NULL;
+	if (running->location > 0 && (Size) running->location < strlen(text))
+		text += running->location;
+	return witness_normalise(running->length > 0 ? pnstrdup(text, strnlen(text, running->length))
+												 : text);
+}
+
 /* Statement numbers of utility statements share the executor's counter. */
 static void
-witness_utility_all(WitnessRelation *relation, const char *reason, int64 fingerprint)
+witness_utility_all(WitnessRelation *relation, const char *reason)
 {
 	WitnessRelation *watched = relation->watched;
 
@@ -41,7 +64,8 @@ witness_utility_all(WitnessRelation *relation, const char *reason, int64 fingerp
 
 		disclosure.role = GetUserId();
 		disclosure.statement = witness_capture_next_statement();
-		disclosure.fingerprint = fingerprint;
+		disclosure.fingerprint = witness_utility_running.fingerprint;
+		disclosure.text = witness_utility_text();
 		disclosure.relation = &watched->trail;
 		disclosure.subject_attnum = watched->subject_attnums[i];
 		disclosure.manner = TRAIL_MANNER_ALL;
@@ -51,16 +75,32 @@ witness_utility_all(WitnessRelation *relation, const char *reason, int64 fingerp
 	}
 }
 
+/* A relation and what inherits from it. */
 static void
-witness_utility_relation(const RangeVar *name, const char *reason, int64 fingerprint)
+witness_utility_tree(Oid relid, const char *reason)
 {
-	Oid relid = RangeVarGetRelid(name, NoLock, true);
-	WitnessRelation *relation = OidIsValid(relid) ? witness_watch_pin(relid) : NULL;
+	List *done = NIL;
+	ListCell *lc;
 
-	if (relation == NULL)
+	if (!OidIsValid(relid))
 		return;
-	witness_utility_all(relation, reason, fingerprint);
-	witness_watch_release(relation);
+	foreach (lc, find_all_inheritors(relid, NoLock, NULL))
+	{
+		WitnessRelation *relation = witness_watch_pin(lfirst_oid(lc));
+
+		if (relation == NULL)
+			continue;
+		if (!list_member_oid(done, relation->watched->relid))
+			witness_utility_all(relation, reason);
+		done = lappend_oid(done, relation->watched->relid);
+		witness_watch_release(relation);
+	}
+}
+
+static void
+witness_utility_relation(const RangeVar *name, const char *reason)
+{
+	witness_utility_tree(RangeVarGetRelid(name, NoLock, true), reason);
 }
 
 /* COPY t (columns) TO becomes COPY (SELECT columns FROM ONLY t) TO. */
@@ -182,43 +222,212 @@ witness_utility_setting(const VariableSetStmt *set, const char *how)
 	trail_record_event("setting.changed", fields, lengthof(fields));
 }
 
-static void
-witness_utility_drop(const DropStmt *drop, int64 fingerprint)
+/*
+ * Something is dropped, by whatever command and cascade: the lock is held, the rows still
+ * stand.  Columns that say whom a row is about count as the table.
+ */
+void
+witness_utility_dropping(Oid class, Oid object, int subobject)
+{
+	WitnessRelation *relation;
+	char *text;
+
+	if (class == ExtensionRelationId)
+	{
+		char *name = get_extension_name(object);
+
+		if (name != NULL && strcmp(name, "pg_ward") == 0)
+			trail_record_event("extension.dropped", NULL, 0);
+		return;
+	}
+	if (class != RelationRelationId || !witness_watch_any())
+		return;
+	relation = witness_watch_pin(object);
+	if (relation == NULL)
+		return;
+	for (int i = 0; subobject != 0 && i < relation->nsubjects; i++)
+		if (relation->subject_attnums[i] == subobject)
+			subobject = 0;
+	witness_watch_release(relation);
+	if (subobject != 0)
+		return;
+	text = witness_utility_text();
+	witness_removal_name(object, "drop", witness_utility_running.fingerprint, text);
+}
+
+/* Does a new column come with something that is evaluated for every row? */
+static bool
+witness_utility_new_column(const ColumnDef *column)
 {
 	ListCell *lc;
 
-	if (drop->removeType == OBJECT_EXTENSION)
-	{
-		foreach (lc, drop->objects)
-			if (strcmp(strVal(lfirst(lc)), "pg_ward") == 0)
-				trail_record_event("extension.dropped", NULL, 0);
-		return;
-	}
-	if (drop->removeType != OBJECT_TABLE)
-		return;
-	foreach (lc, drop->objects)
-		witness_utility_relation(makeRangeVarFromNameList(lfirst(lc)), "drop", fingerprint);
+	foreach (lc, column->constraints)
+		switch (lfirst_node(Constraint, lc)->contype)
+		{
+			case CONSTR_NULL:
+			case CONSTR_NOTNULL:
+			case CONSTR_DEFAULT:
+			case CONSTR_IDENTITY:
+				break;
+			default:
+				return true;
+		}
+	return false;
 }
 
-/* Does ALTER TABLE read rows, or show values of them in an error? */
+/*
+ * Does ALTER TABLE read rows, show values of them in an error, or hand them to a
+ * function?  What is not known to be harmless does.
+ */
 static bool
-witness_utility_reads(const AlterTableStmt *alter)
+witness_utility_reads(const AlterTableCmd *command)
 {
+	switch (command->subtype)
+	{
+		case AT_AddColumn:
+			return witness_utility_new_column(castNode(ColumnDef, command->def));
+		case AT_AddConstraint:
+			return !castNode(Constraint, command->def)->skip_validation;
+		case AT_ColumnDefault:
+		case AT_DropNotNull:
+		case AT_SetStatistics:
+		case AT_SetOptions:
+		case AT_ResetOptions:
+		case AT_SetStorage:
+		case AT_SetCompression:
+		case AT_DropColumn:
+		case AT_DropConstraint:
+		case AT_DropExpression:
+		case AT_AlterConstraint:
+		case AT_ChangeOwner:
+		case AT_ClusterOn:
+		case AT_DropCluster:
+		case AT_SetLogged:
+		case AT_SetUnLogged:
+		case AT_SetTableSpace:
+		case AT_SetRelOptions:
+		case AT_ResetRelOptions:
+		case AT_EnableTrig:
+		case AT_EnableAlwaysTrig:
+		case AT_EnableReplicaTrig:
+		case AT_DisableTrig:
+		case AT_EnableTrigAll:
+		case AT_DisableTrigAll:
+		case AT_EnableTrigUser:
+		case AT_DisableTrigUser:
+		case AT_EnableRule:
+		case AT_EnableAlwaysRule:
+		case AT_EnableReplicaRule:
+		case AT_DisableRule:
+		case AT_AddInherit:
+		case AT_DropInherit:
+		case AT_AddOf:
+		case AT_DropOf:
+		case AT_ReplicaIdentity:
+		case AT_EnableRowSecurity:
+		case AT_DisableRowSecurity:
+		case AT_ForceRowSecurity:
+		case AT_NoForceRowSecurity:
+		case AT_GenericOptions:
+		case AT_DetachPartition:
+		case AT_DetachPartitionFinalize:
+		case AT_AddIdentity:
+		case AT_SetIdentity:
+		case AT_DropIdentity:
+			return false;
+		default:
+			return true;
+	}
+}
+
+static void
+witness_utility_alter(const AlterTableStmt *alter)
+{
+	bool reads = false;
 	ListCell *lc;
 
 	foreach (lc, alter->cmds)
-		switch (lfirst_node(AlterTableCmd, lc)->subtype)
+	{
+		const AlterTableCmd *command = lfirst_node(AlterTableCmd, lc);
+
+		reads |= witness_utility_reads(command);
+		/* Its rows are checked against the partition's bounds. */
+		if (command->subtype == AT_AttachPartition)
+			witness_utility_relation(castNode(PartitionCmd, command->def)->name, "alter_table");
+	}
+	if (reads)
+		witness_utility_relation(alter->relation, "alter_table");
+}
+
+/* An index runs functions over rows, or says of two that they are equal. */
+static void
+witness_utility_index(const IndexStmt *index)
+{
+	bool reads = index->unique || index->primary || index->whereClause != NULL ||
+				 index->excludeOpNames != NIL;
+	ListCell *lc;
+
+	foreach (lc, index->indexParams)
+		reads |= lfirst_node(IndexElem, lc)->expr != NULL;
+	if (reads)
+		witness_utility_relation(index->relation, "create_index");
+}
+
+/* Is a type this domain, or a domain over it? */
+static bool
+witness_utility_of_domain(Oid type, Oid domain)
+{
+	while (OidIsValid(type) && type != domain)
+	{
+		HeapTuple tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+
+		type = InvalidOid;
+		if (HeapTupleIsValid(tuple))
 		{
-			case AT_AlterColumnType:
-			case AT_AddConstraint:
-			case AT_ValidateConstraint:
-			case AT_SetNotNull:
-			case AT_AttachPartition:
-				return true;
-			default:
-				break;
+			type = ((Form_pg_type) GETSTRUCT(tuple))->typbasetype;
+			ReleaseSysCache(tuple);
 		}
-	return false;
+	}
+	return OidIsValid(type);
+}
+
+/* A domain's new check is tried on every row that has a column of it. */
+static void
+witness_utility_domain(const AlterDomainStmt *alter)
+{
+	Oid domain;
+	ListCell *lc;
+
+	if (alter->subtype != 'C' && alter->subtype != 'V' && alter->subtype != 'O')
+		return;
+	domain = LookupTypeNameOid(NULL, makeTypeNameFromNameList(alter->typeName), true);
+	if (!OidIsValid(domain))
+		return;
+	foreach (lc, witness_watch_relids())
+	{
+		WitnessRelation *relation = witness_watch_pin(lfirst_oid(lc));
+
+		if (relation == NULL)
+			continue;
+		for (AttrNumber attnum = 1; attnum <= relation->natts; attnum++)
+			if (witness_utility_of_domain(get_atttype(relation->relid, attnum), domain))
+			{
+				witness_utility_all(relation, "alter_domain");
+				break;
+			}
+		witness_watch_release(relation);
+	}
+}
+
+static void
+witness_utility_copy_from(const CopyStmt *copy)
+{
+	/* The lock that COPY takes, before it checks rights as well. */
+	Oid relid = RangeVarGetRelid(copy->relation, RowExclusiveLock, true);
+
+	if (OidIsValid(relid))
+		witness_copy_begin(relid, copy->attlist, witness_utility_running.fingerprint,
+						   witness_utility_text());
 }
 
 /*
@@ -226,11 +435,14 @@ witness_utility_reads(const AlterTableStmt *alter)
  * then the caller's own copy.  Raises WD3xx where the evidence can't be written.
  */
 void
-witness_utility_before(PlannedStmt *statement)
+witness_utility_before(PlannedStmt *statement, const char *source)
 {
 	Node *node = statement->utilityStmt;
-	int64 fingerprint = (int64) statement->queryId;
-	ListCell *lc;
+
+	witness_utility_running.fingerprint = (int64) statement->queryId;
+	witness_utility_running.source = source;
+	witness_utility_running.location = statement->stmt_location;
+	witness_utility_running.length = statement->stmt_len;
 
 	/* These matter in any database of a server that captures. */
 	if (IsA(node, VariableSetStmt))
@@ -255,11 +467,6 @@ witness_utility_before(PlannedStmt *statement)
 	}
 	if (!witness_setting_capture || !IsTransactionState() || IsAbortedTransactionBlockState())
 		return;
-	if (IsA(node, DropStmt) && ((DropStmt *) node)->removeType == OBJECT_EXTENSION)
-	{
-		witness_utility_drop((DropStmt *) node, fingerprint);
-		return;
-	}
 	if (!witness_watch_any())
 		return;
 
@@ -272,27 +479,23 @@ witness_utility_before(PlannedStmt *statement)
 			if (copy->relation == NULL)
 				break;
 			if (copy->is_from)
-				witness_utility_relation(copy->relation, "copy_from", fingerprint);
+				witness_utility_copy_from(copy);
 			else
 				witness_utility_copy_to(copy);
 			break;
 		}
 		case T_TruncateStmt:
-			foreach (lc, ((TruncateStmt *) node)->relations)
-				witness_utility_relation(lfirst(lc), "truncate", fingerprint);
-			break;
-		case T_DropStmt:
-			witness_utility_drop((DropStmt *) node, fingerprint);
+			witness_removal_truncate((TruncateStmt *) node, witness_utility_running.fingerprint,
+									 witness_utility_text());
 			break;
 		case T_AlterTableStmt:
-			if (witness_utility_reads((AlterTableStmt *) node))
-				witness_utility_relation(((AlterTableStmt *) node)->relation, "alter_table",
-										 fingerprint);
+			witness_utility_alter((AlterTableStmt *) node);
 			break;
 		case T_IndexStmt:
-			if (((IndexStmt *) node)->unique || ((IndexStmt *) node)->whereClause != NULL)
-				witness_utility_relation(((IndexStmt *) node)->relation, "create_index",
-										 fingerprint);
+			witness_utility_index((IndexStmt *) node);
+			break;
+		case T_AlterDomainStmt:
+			witness_utility_domain((AlterDomainStmt *) node);
 			break;
 		default:
 			break;

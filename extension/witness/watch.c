@@ -222,6 +222,22 @@ witness_watch_any(void)
 	return watch_entries != NULL;
 }
 
+/* See witness_int.h. */
+List *
+witness_watch_relids(void)
+{
+	List *relids = NIL;
+	HASH_SEQ_STATUS status;
+	WatchEntry *entry;
+
+	if (!witness_watch_any())
+		return NIL;
+	hash_seq_init(&status, watch_entries);
+	while ((entry = hash_seq_search(&status)) != NULL)
+		relids = lappend_oid(relids, entry->relid);
+	return relids;
+}
+
 static void
 witness_watch_broken(Oid relid, const char *subject)
 {

@@ -25,6 +25,7 @@ extern void witness_setting_init(void);
 extern bool witness_setting_capture;
 extern int witness_setting_small_aggregate;
 extern int witness_setting_capture_memory; /* kB */
+extern int witness_setting_naming_limit;   /* kB */
 
 /* ---- watch.c: which tables are watched, cached per backend ---- */
 
@@ -71,6 +72,9 @@ extern bool witness_watch_any(void);
  */
 extern WitnessRelation *witness_watch_pin(Oid relid);
 extern void witness_watch_release(WitnessRelation *relation);
+
+/* All that are watched, partitions and inheritance children too; palloc'd. */
+extern List *witness_watch_relids(void);
 
 /* ---- columns.c: what a statement refers to ---- */
 
@@ -226,6 +230,8 @@ extern void witness_subject_describe(WitnessSubject *subject);
 /* Called as a statement starts, so that it may fail without everybody being suspected. */
 extern void witness_subject_prepare(const WitnessSubject *subject);
 
+extern int64 witness_subject_number(const WitnessSubject *subject, Datum value);
+
 /* Notes whom a value names.  Raises WD1xx, WD2xx where its key can't be sealed, WD3xx. */
 extern void witness_subject_note(WitnessCapture *capture, WitnessSet *set, Datum value,
 								 bool isnull);
@@ -252,8 +258,30 @@ extern bool witness_wire_holds(void);
 extern void witness_wire_settle(void);
 extern DestReceiver *witness_wire_worker(DestReceiver *to);
 
+/* ---- write.c, copy.c, apply.c, removal.c: writes that no plan shows ---- */
+
+extern void witness_write_init(void);
+extern void witness_copy_begin(Oid root, List *names, int64 fingerprint, const char *text);
+extern int witness_copy_depth(void);
+extern void witness_copy_end(int depth, bool failed);
+extern void witness_removal_name(Oid relid, const char *reason, int64 fingerprint,
+								 const char *text);
+extern void witness_removal_truncate(const TruncateStmt *truncate, int64 fingerprint,
+									 const char *text);
+
 /* ---- utility.c ---- */
 
-extern void witness_utility_before(PlannedStmt *statement);
+/* The utility statement that is running, innermost. */
+typedef struct WitnessUtility
+{
+	int64 fingerprint;
+	const char *source; /* as it was sent; never recorded as it is */
+	int location;
+	int length;
+} WitnessUtility;
+
+extern WitnessUtility witness_utility_running;
+extern void witness_utility_before(PlannedStmt *statement, const char *source);
+extern void witness_utility_dropping(Oid class, Oid object, int subobject);
 
 #endif /* WARD_WITNESS_INT_H */
