@@ -227,6 +227,39 @@ seal_kind_misfit(SealKind kind)
 					errhint("It was moved here from a column of another type; restore the row.")));
 }
 
+/*
+ * Calls a base type's input or receive function; its error may not quote the value.
+ * On what was stored its error means that something else was.
+ */
+static Datum
+seal_kind_call(SealKind kind, PGFunction function, Datum argument, bool stored)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile Datum result = (Datum) 0;
+
+	PG_TRY();
+	{
+		result = DirectFunctionCall3(function, argument, ObjectIdGetDatum(seal_kinds[kind].base),
+									 Int32GetDatum(-1));
+	}
+	PG_CATCH();
+	{
+		int code = geterrcode();
+
+		if (ERRCODE_TO_CATEGORY(code) != ERRCODE_DATA_EXCEPTION)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		if (stored)
+			seal_kind_misfit(kind);
+		ereport(ERROR,
+				(errcode(code), errmsg("invalid input for type sealed_%s", seal_kinds[kind].name),
+				 errdetail("The value is not shown, because the type is sealed.")));
+	}
+	PG_END_TRY();
+	return result;
+}
+
 static Datum
 seal_kind_receive_bytes(SealKind kind, const char *data, Size len)
 {
@@ -235,7 +268,7 @@ seal_kind_receive_bytes(SealKind kind, const char *data, Size len)
 	/* The receive functions read, and want a byte behind the end for themselves. */
 	initStringInfo(&buffer);
 	appendBinaryStringInfo(&buffer, data, (int) len);
-	return seal_kind_receive(kind, &buffer);
+	return seal_kind_call(kind, seal_kinds[kind].receive, PointerGetDatum(&buffer), true);
 }
 
 /* See sealed_int.h. */
@@ -276,46 +309,18 @@ seal_kind_decode(SealKind kind, const char *data, Size len)
 	return PointerGetDatum(copy);
 }
 
-/* Calls a base type's input or receive function; its error may not quote the value. */
-static Datum
-seal_kind_call(SealKind kind, PGFunction function, Datum argument)
-{
-	MemoryContext context = CurrentMemoryContext;
-	volatile Datum result = (Datum) 0;
-
-	PG_TRY();
-	{
-		result = DirectFunctionCall3(function, argument, ObjectIdGetDatum(seal_kinds[kind].base),
-									 Int32GetDatum(-1));
-	}
-	PG_CATCH();
-	{
-		int code = geterrcode();
-
-		if (ERRCODE_TO_CATEGORY(code) != ERRCODE_DATA_EXCEPTION)
-			PG_RE_THROW();
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-		ereport(ERROR,
-				(errcode(code), errmsg("invalid input for type sealed_%s", seal_kinds[kind].name),
-				 errdetail("The value is not shown, because the type is sealed.")));
-	}
-	PG_END_TRY();
-	return result;
-}
-
 /* See sealed_int.h. */
 Datum
 seal_kind_input(SealKind kind, char *text)
 {
-	return seal_kind_call(kind, seal_kinds[kind].in, CStringGetDatum(text));
+	return seal_kind_call(kind, seal_kinds[kind].in, CStringGetDatum(text), false);
 }
 
 /* See sealed_int.h. */
 Datum
 seal_kind_receive(SealKind kind, StringInfo buffer)
 {
-	return seal_kind_call(kind, seal_kinds[kind].receive, PointerGetDatum(buffer));
+	return seal_kind_call(kind, seal_kinds[kind].receive, PointerGetDatum(buffer), false);
 }
 
 /* See sealed_int.h. */

@@ -43,14 +43,24 @@ extern Datum seal_kind_input(SealKind kind, char *text);
 extern Datum seal_kind_receive(SealKind kind, StringInfo buffer);
 extern char *seal_kind_output(SealKind kind, Datum value);
 
+/* ---- armor.c ---- */
+
+/* How many backslashes stand before what looks like armor (1: it is armor); else 0. */
+extern int seal_armor_backslashes(const char *text, Size len);
+/* palloc'd, and its length is returned too. */
+extern char *seal_armor_write(const struct varlena *envelope, int *length);
+/* NULL where this is not base64.  Raises WD210 where it is no envelope. */
+extern struct varlena *seal_armor_read(const char *text, int len);
+
 /* ---- sealed_io.c ---- */
 
 extern bool seal_sealed_io_shown(void);
 extern void seal_sealed_io_mark_shown(void);
-extern char *seal_sealed_io_armor(const struct varlena *envelope, int *length);
 extern bool seal_sealed_io_armored_tag(const char *text, Size len, uint8 tag[SEAL_TAG_LENGTH]);
 extern struct varlena *seal_sealed_io_seal(const SealPlain *plain, int32 typmod);
 extern struct varlena *seal_sealed_io_open(const struct varlena *envelope);
+extern struct varlena *seal_sealed_io_take(struct varlena *value, SealPlain *plain);
+extern void seal_sealed_io_drop(struct varlena *opened, SealPlain *plain);
 extern void seal_sealed_io_check_kind(struct varlena *value, SealKind kind);
 
 /* ---- sealed_cast.c ---- */

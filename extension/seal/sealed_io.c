@@ -16,19 +16,14 @@
  */
 #include "seal/sealed_int.h"
 
-#include <limits.h>
-
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "common/base64.h"
 #include "lib/stringinfo.h"
 #include "libpq/pqformat.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-
-#define SEALED_ARMOR "\\sealed:"
 
 WARD_FUNCTION(ward_sealed_out);
 WARD_FUNCTION(ward_sealed_send);
@@ -56,39 +51,6 @@ seal_sealed_io_mark_shown(void)
 	seal_touch_mark();
 }
 
-/* Is this armor (one backslash), or escaped plaintext (more)?  0 if neither. */
-static int
-seal_sealed_io_backslashes(const char *text, Size len)
-{
-	Size n = 0;
-
-	while (n < len && text[n] == '\\')
-		n++;
-	if (n == 0 || len - n < strlen(SEALED_ARMOR) - 1 ||
-		memcmp(text + n, SEALED_ARMOR + 1, strlen(SEALED_ARMOR) - 1) != 0)
-		return 0;
-	return (int) Min(n, INT_MAX);
-}
-
-/* Armors an envelope; palloc'd, and its length is returned too. */
-char *
-seal_sealed_io_armor(const struct varlena *envelope, int *length)
-{
-	int raw = VARSIZE_ANY_EXHDR(envelope);
-	int prefix = strlen(SEALED_ARMOR);
-	int room = pg_b64_enc_len(raw);
-	char *armor = palloc(prefix + room + 1);
-	int encoded;
-
-	memcpy(armor, SEALED_ARMOR, prefix);
-	encoded = pg_b64_encode(VARDATA_ANY(envelope), raw, armor + prefix, room);
-	if (encoded < 0)
-		elog(ERROR, "could not armor an envelope");
-	armor[prefix + encoded] = '\0';
-	*length = prefix + encoded;
-	return armor;
-}
-
 static void
 seal_sealed_io_refuse_armor(const char *detail)
 {
@@ -106,17 +68,12 @@ seal_sealed_io_refuse_armor(const char *detail)
 static struct varlena *
 seal_sealed_io_dearmor(const char *text, int len, SealKind kind, int32 typmod)
 {
-	int prefix = strlen(SEALED_ARMOR);
-	int room = pg_b64_dec_len(len - prefix);
-	struct varlena *envelope = palloc(VARHDRSZ + room);
-	int decoded = pg_b64_decode(text + prefix, len - prefix, VARDATA(envelope), room);
+	struct varlena *envelope = seal_armor_read(text, len);
 	SealKeyId key;
 	uint16 version;
 
-	if (decoded < 0)
+	if (envelope == NULL)
 		seal_sealed_io_refuse_armor("It starts like armor but is not base64.");
-	SET_VARSIZE(envelope, VARHDRSZ + decoded);
-	seal_envelope_check(VARDATA(envelope), decoded);
 	/* A pattern that was read in a log would open here without the right. */
 	if (seal_envelope_is_probe(envelope) || seal_envelope_is_pattern(envelope))
 		seal_sealed_io_refuse_armor("It is a value of a plan, not of a column.");
@@ -147,7 +104,7 @@ seal_sealed_io_armored_tag(const char *text, Size len, uint8 tag[SEAL_TAG_LENGTH
 {
 	SealKeyId key;
 
-	return seal_sealed_io_backslashes(text, len) == 1 &&
+	return seal_armor_backslashes(text, len) == 1 &&
 		   seal_envelope_tag(seal_sealed_io_dearmor(text, (int) len, SEAL_KIND_TEXT, -1), &key,
 							 tag);
 }
@@ -188,6 +145,30 @@ seal_sealed_io_open(const struct varlena *envelope)
 	return seal_envelope_open(envelope);
 }
 
+/*
+ * Opens a (possibly toasted) value like seal_sealed_io_open(), to be compared or sealed
+ * anew; seal_sealed_io_drop() wipes what it gives.
+ */
+struct varlena *
+seal_sealed_io_take(struct varlena *value, SealPlain *plain)
+{
+	struct varlena *opened;
+
+	value = (struct varlena *) PG_DETOAST_DATUM_PACKED(PointerGetDatum(value));
+	opened = seal_sealed_io_open(value);
+	seal_kind_plain(plain, seal_envelope_kind(value), VARDATA_ANY(opened),
+					VARSIZE_ANY_EXHDR(opened));
+	return opened;
+}
+
+void
+seal_sealed_io_drop(struct varlena *opened, SealPlain *plain)
+{
+	seal_kind_release(plain);
+	core_secret_wipe(VARDATA_ANY(opened), VARSIZE_ANY_EXHDR(opened));
+	pfree(opened);
+}
+
 /* ---------------------------------------------------------------- input */
 
 /* Text of a sealed type.  What is armor, or looks like it, is told apart first. */
@@ -195,7 +176,7 @@ static struct varlena *
 seal_sealed_io_input(char *text, SealKind kind, int32 typmod)
 {
 	Size len = strlen(text);
-	int backslashes = seal_sealed_io_backslashes(text, len);
+	int backslashes = seal_armor_backslashes(text, len);
 	struct varlena *result;
 	SealPlain plain;
 
@@ -221,7 +202,7 @@ seal_sealed_io_receive(StringInfo buffer, SealKind kind, int32 typmod)
 {
 	const char *bytes = buffer->data + buffer->cursor;
 	Size len = (Size) (buffer->len - buffer->cursor);
-	int backslashes = seal_sealed_io_backslashes(bytes, len);
+	int backslashes = seal_armor_backslashes(bytes, len);
 	struct varlena *result;
 	SealPlain plain;
 
@@ -311,7 +292,7 @@ seal_sealed_io_show(struct varlena *envelope)
 static char *
 seal_sealed_io_escape(const char *data, Size len, int *length)
 {
-	int escape = seal_sealed_io_backslashes(data, len) > 0 ? 1 : 0;
+	int escape = seal_armor_backslashes(data, len) > 0 ? 1 : 0;
 	char *text = palloc(len + escape + 1);
 
 	if (escape)
@@ -334,7 +315,7 @@ ward_sealed_out(PG_FUNCTION_ARGS)
 	if (!seal_sealed_io_visible(envelope))
 	{
 		seal_sealed_io_hide(envelope, kind);
-		PG_RETURN_CSTRING(seal_sealed_io_armor(envelope, &length));
+		PG_RETURN_CSTRING(seal_armor_write(envelope, &length));
 	}
 	opened = seal_sealed_io_show(envelope);
 	if (kind == SEAL_KIND_TEXT)
@@ -344,7 +325,7 @@ ward_sealed_out(PG_FUNCTION_ARGS)
 		text = seal_kind_output(
 			kind, seal_kind_decode(kind, VARDATA_ANY(opened), VARSIZE_ANY_EXHDR(opened)));
 		/* Only bytea in its old form can look like armor. */
-		if (seal_sealed_io_backslashes(text, strlen(text)) > 0)
+		if (seal_armor_backslashes(text, strlen(text)) > 0)
 			text = seal_sealed_io_escape(text, strlen(text), &length);
 	}
 	pfree(opened);
@@ -365,7 +346,7 @@ ward_sealed_send(PG_FUNCTION_ARGS)
 	if (!seal_sealed_io_visible(envelope))
 	{
 		seal_sealed_io_hide(envelope, kind);
-		bytes = seal_sealed_io_armor(envelope, &length);
+		bytes = seal_armor_write(envelope, &length);
 		pq_sendbytes(&buffer, bytes, length);
 		PG_RETURN_BYTEA_P(pq_endtypsend(&buffer));
 	}
@@ -442,14 +423,9 @@ ward_sealed_rekey(PG_FUNCTION_ARGS)
 	if (typmod < 0 || (seal_envelope_key(value) == typmod && !seal_envelope_is_literal(value) &&
 					   !seal_envelope_is_probe(value)))
 		PG_RETURN_POINTER(value);
-	value = (struct varlena *) PG_DETOAST_DATUM_PACKED(PG_GETARG_DATUM(0));
-	opened = seal_sealed_io_open(value);
-	seal_kind_plain(&plain, seal_envelope_kind(value), VARDATA_ANY(opened),
-					VARSIZE_ANY_EXHDR(opened));
+	opened = seal_sealed_io_take(value, &plain);
 	result = seal_envelope_seal(typmod, &plain);
-	seal_kind_release(&plain);
-	core_secret_wipe(VARDATA_ANY(opened), VARSIZE_ANY_EXHDR(opened));
-	pfree(opened);
+	seal_sealed_io_drop(opened, &plain);
 	PG_RETURN_POINTER(result);
 }
 
@@ -467,13 +443,9 @@ ward_sealed_typed(PG_FUNCTION_ARGS)
 
 	if (!seal_envelope_is_literal(value) || seal_envelope_is_typed(value))
 		PG_RETURN_POINTER(value);
-	opened = seal_envelope_open_uncounted(value);
-	seal_kind_plain(&plain, seal_envelope_kind(value), VARDATA_ANY(opened),
-					VARSIZE_ANY_EXHDR(opened));
+	opened = seal_sealed_io_take(value, &plain);
 	result = seal_envelope_seal_typed(&plain);
-	seal_kind_release(&plain);
-	core_secret_wipe(VARDATA_ANY(opened), VARSIZE_ANY_EXHDR(opened));
-	pfree(opened);
+	seal_sealed_io_drop(opened, &plain);
 	PG_RETURN_POINTER(result);
 }
 

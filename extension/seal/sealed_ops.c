@@ -46,33 +46,6 @@ seal_sealed_ops_untagged(void)
 			 "under a key with search 'equality'.")));
 }
 
-static void
-seal_sealed_ops_wipe(struct varlena *plain)
-{
-	core_secret_wipe(VARDATA_ANY(plain), VARSIZE_ANY_EXHDR(plain));
-	pfree(plain);
-}
-
-/* An opened value, to be compared; the caller wipes both. */
-static struct varlena *
-seal_sealed_ops_open(struct varlena *value, SealPlain *plain)
-{
-	struct varlena *opened;
-
-	value = (struct varlena *) PG_DETOAST_DATUM_PACKED(PointerGetDatum(value));
-	opened = seal_sealed_io_open(value);
-	seal_kind_plain(plain, seal_envelope_kind(value), VARDATA_ANY(opened),
-					VARSIZE_ANY_EXHDR(opened));
-	return opened;
-}
-
-static void
-seal_sealed_ops_close(struct varlena *opened, SealPlain *plain)
-{
-	seal_kind_release(plain);
-	seal_sealed_ops_wipe(opened);
-}
-
 static bool
 seal_sealed_ops_same(const SealPlain *a, const SealPlain *b)
 {
@@ -85,10 +58,10 @@ static void
 seal_sealed_ops_literal_tag(struct varlena *literal, SealKeyId key, uint8 tag[SEAL_TAG_LENGTH])
 {
 	SealPlain plain;
-	struct varlena *opened = seal_sealed_ops_open(literal, &plain);
+	struct varlena *opened = seal_sealed_io_take(literal, &plain);
 
 	seal_envelope_make_tag(key, &plain, tag);
-	seal_sealed_ops_close(opened, &plain);
+	seal_sealed_io_drop(opened, &plain);
 }
 
 static bool
@@ -118,11 +91,11 @@ seal_sealed_ops_equal(struct varlena *a, struct varlena *b)
 		seal_sealed_ops_literal_tag(a, key_b, tag_a);
 		return memcmp(tag_a, tag_b, SEAL_TAG_LENGTH) == 0;
 	}
-	opened_a = seal_sealed_ops_open(a, &plain_a);
-	opened_b = seal_sealed_ops_open(b, &plain_b);
+	opened_a = seal_sealed_io_take(a, &plain_a);
+	opened_b = seal_sealed_io_take(b, &plain_b);
 	equal = seal_sealed_ops_same(&plain_a, &plain_b);
-	seal_sealed_ops_close(opened_a, &plain_a);
-	seal_sealed_ops_close(opened_b, &plain_b);
+	seal_sealed_io_drop(opened_a, &plain_a);
+	seal_sealed_io_drop(opened_b, &plain_b);
 	return equal;
 }
 
@@ -145,10 +118,10 @@ seal_sealed_ops_equal_base(struct varlena *sealed, SealKind kind, PGFunction con
 	else
 	{
 		SealPlain mine;
-		struct varlena *opened = seal_sealed_ops_open(sealed, &mine);
+		struct varlena *opened = seal_sealed_io_take(sealed, &mine);
 
 		equal = seal_sealed_ops_same(&mine, &plain);
-		seal_sealed_ops_close(opened, &mine);
+		seal_sealed_io_drop(opened, &mine);
 	}
 	seal_kind_release(&plain);
 	return equal;
@@ -329,9 +302,9 @@ seal_sealed_ops_probe(struct varlena *value, SealKeyId key)
 
 	if (seal_envelope_key(value) == key)
 		return value;
-	opened = seal_sealed_ops_open(value, &plain);
+	opened = seal_sealed_io_take(value, &plain);
 	probe = seal_envelope_probe(key, &plain);
-	seal_sealed_ops_close(opened, &plain);
+	seal_sealed_io_drop(opened, &plain);
 	return probe;
 }
 

@@ -110,7 +110,7 @@ seal_subject_show(const char *data, Size len, Oid user)
 			pfree(opened);
 		}
 		else
-			shown = seal_sealed_io_armor(envelope, &length);
+			shown = seal_armor_write(envelope, &length);
 	}
 	PG_FINALLY();
 	{

@@ -14,6 +14,7 @@ ward_packages() {
 			demo) echo "python3 python3-psycopg2" ;;
 			test) echo "libipc-run-perl libtap-parser-sourcehandler-pgtap-perl postgresql-$version-cron postgresql-$version-pgaudit postgresql-$version-pgtap procps python3 python3-cryptography python3-psycopg2 opensc pgbouncer softhsm2" ;;
 			lint) echo "clang-format clang-tidy cppcheck shellcheck binutils git" ;;
+			fuzz) echo "clang libclang-rt-dev" ;;
 			bench) echo "postgresql-$version-pgaudit python3 python3-psycopg2" ;;
 			clients)
 				echo "libpostgresql-jdbc-java default-jdk-headless"
