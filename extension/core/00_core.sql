@@ -39,3 +39,21 @@ CREATE FUNCTION ward.version() RETURNS text
 REVOKE ALL ON FUNCTION ward.version() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ward.version() TO ward_officer, ward_auditor, ward_analyst;
 COMMENT ON FUNCTION ward.version() IS 'version of the pg_ward library that this server has loaded';
+
+-- Tables of the extension that name a column of a user's table, by name and by attnum:
+-- after a rename both are made to agree again. The name is what counts where it exists,
+-- because a restore with triggers disabled brings the numbers of the old table.
+CREATE FUNCTION _ward.follow_columns(registry regclass, relation_column name, name_column name) RETURNS void
+	LANGUAGE plpgsql VOLATILE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	EXECUTE pg_catalog.format('UPDATE %s r SET attnum = a.attnum FROM pg_catalog.pg_attribute a
+		WHERE a.attrelid = r.%I AND a.attname = r.%I AND NOT a.attisdropped AND a.attnum <> r.attnum',
+		registry, relation_column, name_column);
+	EXECUTE pg_catalog.format('UPDATE %1$s r SET %3$I = a.attname FROM pg_catalog.pg_attribute a
+		WHERE a.attrelid = r.%2$I AND a.attnum = r.attnum AND NOT a.attisdropped AND a.attname <> r.%3$I',
+		registry, relation_column, name_column);
+END
+$$;
+REVOKE ALL ON FUNCTION _ward.follow_columns(regclass, name, name) FROM PUBLIC;

@@ -106,14 +106,25 @@ GRANT EXECUTE ON FUNCTION ward.create_key(text, text, boolean) TO ward_officer;
 COMMENT ON FUNCTION ward.create_key(text, text, boolean) IS
 	'makes a sealing key; search ''equality'' allows look-ups and shows which rows are equal, ''substring'' allows LIKE by index, too, and shows how often trigrams occur, ''none'' shows nothing';
 
-CREATE FUNCTION _ward.set_frozen(key text, wanted boolean, reason text) RETURNS void
-	LANGUAGE plpgsql VOLATILE
+-- What changes a key says which, and why.
+CREATE FUNCTION _ward.check_reason(key text, reason text) RETURNS void
+	LANGUAGE plpgsql IMMUTABLE
 	SET search_path = pg_catalog, pg_temp
 	AS $$
 BEGIN
 	IF key IS NULL OR coalesce(reason, '') = '' THEN
 		RAISE EXCEPTION 'name the key, and give a reason' USING ERRCODE = 'null_value_not_allowed';
 	END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION _ward.check_reason(text, text) FROM PUBLIC;
+
+CREATE FUNCTION _ward.set_frozen(key text, wanted boolean, reason text) RETURNS void
+	LANGUAGE plpgsql VOLATILE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	PERFORM _ward.check_reason(key, reason);
 	UPDATE _ward.key k SET frozen = wanted WHERE k.name = set_frozen.key;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'sealing key "%" does not exist', key

@@ -36,14 +36,7 @@ CREATE FUNCTION _ward.follow_sealed_columns() RETURNS event_trigger
 	SET search_path = pg_catalog, pg_temp
 	AS $$
 BEGIN
-	-- The name is what counts where it exists: a restore with triggers disabled brings the
-	-- numbers of the old table.
-	UPDATE _ward.sealed_column s SET attnum = a.attnum
-	  FROM pg_catalog.pg_attribute a
-	 WHERE a.attrelid = s.relation AND a.attname = s.column_name AND NOT a.attisdropped AND a.attnum <> s.attnum;
-	UPDATE _ward.sealed_column s SET column_name = a.attname
-	  FROM pg_catalog.pg_attribute a
-	 WHERE a.attrelid = s.relation AND a.attnum = s.attnum AND NOT a.attisdropped AND a.attname <> s.column_name;
+	PERFORM _ward.follow_columns('_ward.sealed_column', 'relation', 'column_name');
 	DELETE FROM _ward.sealed_column s
 	 WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
 	                    WHERE a.attrelid = s.relation AND a.attname = s.column_name AND NOT a.attisdropped);

@@ -33,9 +33,7 @@ DECLARE
 	new_version integer;
 	secret bytea;
 BEGIN
-	IF key IS NULL OR coalesce(reason, '') = '' THEN
-		RAISE EXCEPTION 'name the key, and give a reason' USING ERRCODE = 'null_value_not_allowed';
-	END IF;
+	PERFORM _ward.check_reason(key, reason);
 	key_id := _ward.key_by_name(key);
 	-- Two at a time would make the same version.
 	PERFORM FROM _ward.key k WHERE k.id = key_id FOR UPDATE;

@@ -55,9 +55,7 @@ CREATE FUNCTION _ward.check_confirmation(key text, confirm text, reason text) RE
 	SET search_path = pg_catalog, pg_temp
 	AS $$
 BEGIN
-	IF key IS NULL OR coalesce(reason, '') = '' THEN
-		RAISE EXCEPTION 'name the key, and give a reason' USING ERRCODE = 'null_value_not_allowed';
-	END IF;
+	PERFORM _ward.check_reason(key, reason);
 	IF confirm IS DISTINCT FROM key THEN
 		RAISE EXCEPTION 'the destruction of a key must be confirmed by its name'
 			USING ERRCODE = 'invalid_parameter_value',

@@ -649,24 +649,48 @@ seal_kek_pkcs11_do_mark(KekToken *token, KekTokenWork *work)
 	return rv == CKR_OK && len != SEAL_FINGERPRINT_LENGTH ? CKR_MECHANISM_INVALID : rv;
 }
 
+/* A data key as the token holds it while it is wrapped or unwrapped. */
+typedef struct KekTokenObject
+{
+	CK_OBJECT_CLASS class;
+	CK_KEY_TYPE type;
+	CK_BBOOL yes;
+	CK_BBOOL no;
+	CK_BBOOL private;
+	CK_ATTRIBUTE attributes[6];
+} KekTokenObject;
+
+/* last: what only one of the two directions says of it. */
+static void
+seal_kek_pkcs11_describe_object(const KekToken *token, KekTokenObject *object, CK_ATTRIBUTE last)
+{
+	object->class = CKO_SECRET_KEY;
+	object->type = CKK_GENERIC_SECRET;
+	object->yes = CK_TRUE;
+	object->no = CK_FALSE;
+	object->private = token->logged_in ? CK_TRUE : CK_FALSE;
+	object->attributes[0] = (CK_ATTRIBUTE){CKA_CLASS, &object->class, sizeof(object->class)};
+	object->attributes[1] = (CK_ATTRIBUTE){CKA_KEY_TYPE, &object->type, sizeof(object->type)};
+	object->attributes[2] = (CK_ATTRIBUTE){CKA_TOKEN, &object->no, sizeof(object->no)};
+	object->attributes[3] = (CK_ATTRIBUTE){CKA_PRIVATE, &object->private, sizeof(object->private)};
+	object->attributes[4] = (CK_ATTRIBUTE){CKA_EXTRACTABLE, &object->yes, sizeof(object->yes)};
+	object->attributes[5] = last;
+}
+
 static CK_RV
 seal_kek_pkcs11_do_wrap(KekToken *token, KekTokenWork *work)
 {
 	CK_MECHANISM kwp = {token->wrapping, NULL, 0};
-	CK_OBJECT_CLASS class = CKO_SECRET_KEY;
-	CK_KEY_TYPE type = CKK_GENERIC_SECRET;
-	CK_BBOOL yes = CK_TRUE;
-	CK_BBOOL no = CK_FALSE;
-	CK_BBOOL private = token->logged_in ? CK_TRUE : CK_FALSE;
-	CK_ATTRIBUTE template[] = {
-		{CKA_CLASS, &class, sizeof(class)},	  {CKA_KEY_TYPE, &type, sizeof(type)},
-		{CKA_TOKEN, &no, sizeof(no)},		  {CKA_PRIVATE, &private, sizeof(private)},
-		{CKA_EXTRACTABLE, &yes, sizeof(yes)}, {CKA_VALUE, (void *) work->in, SEAL_SECRET_LENGTH}};
+	KekTokenObject description;
 	uint8 out[SEAL_WRAPPED_LENGTH + 24];
 	CK_ULONG len = sizeof(out);
 	CK_OBJECT_HANDLE object;
-	CK_RV rv = token->f->C_CreateObject(token->session, template, lengthof(template), &object);
+	CK_RV rv;
 
+	seal_kek_pkcs11_describe_object(
+		token, &description, (CK_ATTRIBUTE){CKA_VALUE, (void *) work->in, SEAL_SECRET_LENGTH});
+	rv = token->f->C_CreateObject(token->session, description.attributes,
+								  lengthof(description.attributes), &object);
 	if (rv != CKR_OK)
 		return rv;
 	rv = token->f->C_WrapKey(token->session, &kwp, token->key, object, out, &len);
@@ -685,21 +709,17 @@ static CK_RV
 seal_kek_pkcs11_unwrap_once(KekToken *token, KekTokenWork *work)
 {
 	CK_MECHANISM kwp = {token->wrapping, NULL, 0};
-	CK_OBJECT_CLASS class = CKO_SECRET_KEY;
-	CK_KEY_TYPE type = CKK_GENERIC_SECRET;
-	CK_BBOOL yes = CK_TRUE;
-	CK_BBOOL no = CK_FALSE;
-	CK_BBOOL private = token->logged_in ? CK_TRUE : CK_FALSE;
-	CK_ATTRIBUTE template[] = {
-		{CKA_CLASS, &class, sizeof(class)}, {CKA_KEY_TYPE, &type, sizeof(type)},
-		{CKA_TOKEN, &no, sizeof(no)},		{CKA_PRIVATE, &private, sizeof(private)},
-		{CKA_SENSITIVE, &no, sizeof(no)},	{CKA_EXTRACTABLE, &yes, sizeof(yes)}};
+	KekTokenObject description;
 	CK_ATTRIBUTE value = {CKA_VALUE, work->out, SEAL_SECRET_LENGTH};
 	CK_OBJECT_HANDLE object;
-	CK_RV rv =
-		token->f->C_UnwrapKey(token->session, &kwp, token->key, unconstify(uint8 *, work->in),
-							  SEAL_WRAPPED_LENGTH, template, lengthof(template), &object);
+	CK_RV rv;
 
+	seal_kek_pkcs11_describe_object(
+		token, &description,
+		(CK_ATTRIBUTE){CKA_SENSITIVE, &description.no, sizeof(description.no)});
+	rv = token->f->C_UnwrapKey(token->session, &kwp, token->key, unconstify(uint8 *, work->in),
+							   SEAL_WRAPPED_LENGTH, description.attributes,
+							   lengthof(description.attributes), &object);
 	if (rv != CKR_OK)
 		return rv;
 	rv = token->f->C_GetAttributeValue(token->session, object, &value, 1);

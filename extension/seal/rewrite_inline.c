@@ -50,7 +50,6 @@ seal_rewrite_inline_function(RangeTblEntry *rte, List **invalidation)
 	rte->rtekind = RTE_SUBQUERY;
 	rte->subquery = body;
 	rte->security_barrier = false;
-	seal_rewrite_inline(body, invalidation);
 }
 
 typedef struct InlineContext
@@ -87,5 +86,6 @@ seal_rewrite_inline(Query *query, List **invalidation)
 		if (rte->rtekind == RTE_FUNCTION)
 			seal_rewrite_inline_function(rte, invalidation);
 	}
+	/* What was expanded is a subquery now, and visited with the others. */
 	(void) query_tree_walker(query, seal_rewrite_inline_walker, &context, 0);
 }

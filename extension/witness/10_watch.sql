@@ -326,15 +326,7 @@ CREATE FUNCTION _ward.follow_renamed() RETURNS event_trigger
 	SET search_path = pg_catalog, pg_temp
 	AS $$
 BEGIN
-	-- The name is what counts where it exists: a restore with triggers disabled brings the
-	-- numbers of the old table, and the watch would move to another column.
-	UPDATE _ward.watch w SET attnum = a.attnum
-	  FROM pg_catalog.pg_attribute a
-	 WHERE a.attrelid = w.target AND a.attname = w.subject AND NOT a.attisdropped AND a.attnum <> w.attnum;
-	UPDATE _ward.watch w SET subject = a.attname
-	  FROM pg_catalog.pg_attribute a
-	 WHERE a.attrelid = w.target AND a.attnum = w.attnum AND a.attname <> w.subject
-	   AND NOT a.attisdropped;
+	PERFORM _ward.follow_columns('_ward.watch', 'target', 'subject');
 END
 $$;
 REVOKE ALL ON FUNCTION _ward.follow_renamed() FROM PUBLIC;

@@ -5,6 +5,7 @@ use warnings;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use WardKek;
 
 my $node = PostgreSQL::Test::Cluster->new('kek');
 my $dir = PostgreSQL::Test::Utils::tempdir();
@@ -17,76 +18,49 @@ shared_preload_libraries = 'pg_ward'
 ward.kek_file = '$kek'
 });
 $node->start;
-$node->safe_psql('postgres', q{
-	CREATE EXTENSION pg_ward;
-	CREATE ROLE reader LOGIN;
-	CREATE TABLE clear (x text);
-	INSERT INTO clear VALUES ('served');
-	SELECT ward.create_key('k');
-	SELECT ward.grant_unseal('k', 'reader', 'test');
-	CREATE TABLE sealed (id int PRIMARY KEY, x sealed_text('k'));
-	INSERT INTO sealed VALUES (1, 'planted plaintext');
-	GRANT SELECT, INSERT ON sealed, clear TO reader;
-});
-
-# Runs in a server that has forgotten all secrets.
-sub refused
-{
-	my ($code, $what) = @_;
-	$node->restart;
-	for my $query (q{SELECT x FROM sealed}, q{INSERT INTO sealed VALUES (2, 'more')})
-	{
-		my ($status, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\n$query",
-			extra_params => [ '-U', 'reader' ]);
-		like($err, qr/\b$code: /, "$what: $code");
-		is($out, '', "$what: nothing is shown");
-	}
-	is($node->safe_psql('postgres', 'SELECT x FROM clear'), 'served', "$what: the rest is served");
-}
+kek_populate($node);
 
 rename $kek, "$kek.away" or die;
-refused('WD101', 'absent');
+kek_refused($node, 'WD101', 'absent');
 
 mkdir $kek or die;
-refused('WD103', 'a directory in its place');
+kek_refused($node, 'WD103', 'a directory in its place');
 rmdir $kek;
 
 system_or_bail('cp', "$kek.away", $kek);
 chmod 0000, $kek;
-refused('WD102', 'not readable by the server');
+kek_refused($node, 'WD102', 'not readable by the server');
 chmod 0644, $kek;
-refused('WD103', 'readable by others');
+kek_refused($node, 'WD103', 'readable by others');
 unlink $kek;
 
 system_or_bail('sh', '-c', "umask 077; head -c 31 '$kek.away' > '$kek'");
-refused('WD104', 'too short');
+kek_refused($node, 'WD104', 'too short');
 unlink $kek;
 
 system_or_bail('sh', '-c', "umask 077; openssl rand -out '$kek' 32");
-refused('WD104', 'another key');
+kek_refused($node, 'WD104', 'another key');
 unlink $kek;
 
 my $inside = $node->data_dir . '/kek';
 system_or_bail('sh', '-c', "umask 077; cat '$kek.away' > '$inside'");
 $node->append_conf('postgresql.conf', "ward.kek_file = '$inside'");
-refused('WD103', 'inside the data directory');
+kek_refused($node, 'WD103', 'inside the data directory');
 unlink $inside;
 # A link does not hide where it is.
 symlink $node->data_dir, "$dir/link" or die;
 system_or_bail('sh', '-c', "umask 077; cat '$kek.away' > '$inside'");
 $node->append_conf('postgresql.conf', "ward.kek_file = '$dir/link/kek'");
-refused('WD103', 'inside it through a link');
+kek_refused($node, 'WD103', 'inside it through a link');
 unlink $inside;
 
 $node->append_conf('postgresql.conf', "ward.kek_file = ''");
-refused('WD101', 'not configured');
+kek_refused($node, 'WD101', 'not configured');
 
 # Put back, also as hexadecimal digits, everything opens.
 $node->append_conf('postgresql.conf', "ward.kek_file = '$kek'");
 system_or_bail('sh', '-c', "umask 077; od -An -v -tx1 '$kek.away' | tr -d ' \\n' > '$kek'; echo >> '$kek'");
-$node->restart;
-is($node->safe_psql('postgres', 'SELECT x FROM sealed', extra_params => [ '-U', 'reader' ]),
-	'planted plaintext', 'with the key back, values open');
+kek_served($node, 'with the key back, values open');
 
 # A frozen key stops a statement that runs.
 $node->safe_psql('postgres', "INSERT INTO sealed SELECT i, 'v' || i FROM generate_series(10, 3000) i");
