@@ -189,4 +189,17 @@ typedef TU_UpdateIndexes CoreCompatUpdateIndexes;
 typedef bool CoreCompatUpdateIndexes;
 #endif
 
+/* Since 18 a scan of an index can be counted. */
+#include "access/genam.h"
+
+static inline IndexScanDesc
+core_compat_index_beginscan(Relation table, Relation index, Snapshot snapshot, int nkeys)
+{
+#if PG_VERSION_NUM >= 180000
+	return index_beginscan(table, index, snapshot, NULL, nkeys, 0);
+#else
+	return index_beginscan(table, index, snapshot, nkeys, 0);
+#endif
+}
+
 #endif /* WARD_CORE_COMPAT_H */

@@ -107,6 +107,42 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION _ward.scope_number(text, oid, text) IS 'expression for the number of a column''s value in subject sets';
 
+-- A query for the numbers of the people whom a column names in some rows of its table (t),
+-- itself or through the table that it refers to. NULL where nobody can be named: also
+-- where it used to refer to another table's people and is no longer watched.
+CREATE FUNCTION _ward.scope_numbers(target regclass, attname name, class text, restriction text, path oid[]) RETURNS text
+	LANGUAGE plpgsql STABLE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	type oid := (SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid = target AND a.attname = scope_numbers.attname AND NOT a.attisdropped);
+	watched boolean;
+	follows regclass;
+	follows_column name;
+	everywhere text;
+	number text;
+BEGIN
+	IF to_regclass('_ward.watch') IS NOT NULL THEN
+		EXECUTE 'SELECT true, w.follows, w.follows_column FROM _ward.watch w WHERE w.target = $1 AND w.subject = $2 AND w.class = $3'
+			INTO watched, follows, follows_column USING target, attname, class;
+		IF follows IS NOT NULL THEN
+			restriction := format('t.%I IN (SELECT t.%I FROM %s t WHERE %s)', follows_column, attname, target, restriction);
+			EXECUTE 'SELECT string_agg(_ward.scope_numbers(w.target, w.subject, w.class, $1, $2), '' UNION ALL '')
+				FROM _ward.watch w WHERE w.target = $3 AND w.class = $4 AND (w.follows IS NULL OR NOT w.follows = ANY ($2))'
+				INTO everywhere USING restriction, path || target::oid, follows, class;
+			RETURN everywhere;
+		END IF;
+	END IF;
+	IF EXISTS (SELECT FROM _ward.event e WHERE e.kind = 'watch.added' AND e.detail ? 'follows' AND watched IS NOT TRUE
+	              AND e.detail ->> 'relation' = target::text AND e.detail ->> 'subject' = attname) THEN
+		RETURN NULL;
+	END IF;
+	number := _ward.scope_number(class, type, format('t.%I', attname));
+	RETURN CASE WHEN number IS NOT NULL THEN format('SELECT %s FROM %s t WHERE %s', number, target, restriction) END;
+END
+$$;
+COMMENT ON FUNCTION _ward.scope_numbers(regclass, name, text, text, oid[]) IS 'query for the people whom a column names now';
+
 -- Everybody a relation's subject column names now. NULL where the relation or the
 -- column is gone. The table is read as it is; its watch records that too.
 CREATE FUNCTION _ward.scope_everybody(relation bigint, subject_attnum int2) RETURNS bytea
@@ -116,9 +152,9 @@ AS $$
 DECLARE
 	target_column record;
 	everybody bytea;
-	number text;
+	numbers text;
 BEGIN
-	SELECT c.oid::regclass AS target, a.attname, a.atttypid,
+	SELECT c.oid::regclass AS target, a.attname,
 		   r.classes[array_position(r.subject_attnums, scope_everybody.subject_attnum)] AS class INTO target_column
 	FROM _ward.relation_version r
 	JOIN pg_class c ON c.oid = r.relid
@@ -128,11 +164,11 @@ BEGIN
 	IF NOT FOUND THEN
 		RETURN NULL;
 	END IF;
-	number := _ward.scope_number(target_column.class, target_column.atttypid, quote_ident(target_column.attname));
-	IF number IS NULL THEN
+	numbers := _ward.scope_numbers(target_column.target, target_column.attname, target_column.class, 'true', '{}');
+	IF numbers IS NULL THEN
 		RETURN NULL;
 	END IF;
-	EXECUTE format('SELECT _ward.subject_set_agg(%s) FROM %s', number, target_column.target) INTO everybody;
+	EXECUTE format('SELECT _ward.subject_set_agg(n.number) FROM (%s) n(number)', numbers) INTO everybody;
 	RETURN everybody;
 END
 $$;
@@ -236,6 +272,7 @@ REVOKE ALL ON FUNCTION
 	_ward.scope_disclosures(tstzrange, name[], inet[], text[], text[], text[], text),
 	_ward.scope_kinds(text),
 	_ward.scope_number(text, oid, text),
+	_ward.scope_numbers(regclass, name, text, text, oid[]),
 	_ward.scope_everybody(bigint, int2),
 	_ward.scope_fold(text, tstzrange, name[], inet[], text[], text[], text[], text),
 	_ward.scope_class_known(text),

@@ -46,7 +46,9 @@ AS $$
 		SELECT p.subject_class, p.certain, sum(p.statements)::bigint AS statements, count(*) AS sessions
 		FROM per_session p GROUP BY p.subject_class, p.certain
 	), unnamed AS (
-		SELECT d.subject_class, d.certain, count(*) AS rows FROM d WHERE d.subjects IS NULL GROUP BY d.subject_class, d.certain
+		SELECT d.subject_class, d.certain, count(*) FILTER (WHERE d.subjects IS NULL) AS rows,
+			   count(*) FILTER (WHERE d.reason IN ('null_key', 'dangling_key')) AS keyless
+		FROM d GROUP BY d.subject_class, d.certain
 	)
 	SELECT t.subject_class, CASE WHEN t.certain THEN 'certain' ELSE 'possible' END,
 		   coalesce(p.people, 0), coalesce(p.clear, 0), coalesce(p.sealed, 0),
@@ -57,8 +59,11 @@ AS $$
 		   p.first_seen, p.last_seen, t.statements, t.sessions,
 		   ARRAY(SELECT DISTINCT k FROM g, unnest(g.reasons) k
 				 WHERE g.subject_class = t.subject_class AND g.certain = t.certain ORDER BY k),
-		   CASE WHEN u.rows > 0
-				THEN 'read on a path that names nobody: all who are in the table now are counted; whoever was deleted since is not' END
+		   nullif(concat_ws('; ',
+			   CASE WHEN u.rows > 0
+					THEN 'read on a path that names nobody: all who are in the table now are counted; whoever was deleted since is not' END,
+			   CASE WHEN u.keyless > 0
+					THEN 'rows were read that name nobody, because their key is NULL or leads to no row' END), '')
 	FROM traffic t
 	LEFT JOIN people p ON p.subject_class = t.subject_class AND p.certain = t.certain
 	LEFT JOIN unnamed u ON u.subject_class = t.subject_class AND u.certain = t.certain

@@ -11,6 +11,10 @@ CREATE TABLE _ward.watch (
 	added_by name NOT NULL DEFAULT session_user,
 	-- What text subjects are sealed under before they reach the trail.
 	key text,
+	-- The column refers to that one of another watched table, whose people are meant.
+	follows regclass,
+	follows_column name,
+	follows_attnum smallint,
 	PRIMARY KEY (target, subject)
 );
 REVOKE ALL ON _ward.watch FROM PUBLIC;
@@ -32,6 +36,8 @@ BEGIN
 	IF TG_OP <> 'DELETE' THEN
 		SELECT a.attnum INTO NEW.attnum FROM pg_catalog.pg_attribute a
 		 WHERE a.attrelid = NEW.target AND a.attname = NEW.subject AND NOT a.attisdropped;
+		SELECT a.attnum INTO NEW.follows_attnum FROM pg_catalog.pg_attribute a
+		 WHERE a.attrelid = NEW.follows AND a.attname = NEW.follows_column AND NOT a.attisdropped;
 	END IF;
 	PERFORM _ward.invalidate('_ward.watch'::regclass);
 	IF TG_OP <> 'INSERT' THEN
@@ -132,7 +138,7 @@ DECLARE
 BEGIN
 	SELECT w.target, w.subject, w.key, _ward.subject_kind(a.atttypid) AS kind INTO other
 	  FROM _ward.watch w JOIN pg_attribute a ON a.attrelid = w.target AND a.attnum = w.attnum
-	 WHERE w.class = watch_check_class.class
+	 WHERE w.class = watch_check_class.class AND w.follows IS NULL
 	   AND (w.target, w.subject) <> (watch_check_class.target, watch_check_class.subject)
 	   AND (_ward.subject_kind(a.atttypid), w.key) IS DISTINCT FROM (watch_check_class.kind, watch_check_class.key)
 	 ORDER BY w.added_at LIMIT 1;
@@ -148,6 +154,30 @@ BEGIN
 END
 $$;
 REVOKE ALL ON FUNCTION _ward.watch_check_class(regclass, name, text, text, text) FROM PUBLIC;
+
+-- The watched table that a column refers to by a foreign key, where the people of the row
+-- that it refers to are meant: the column itself holds none of them.
+CREATE FUNCTION _ward.watch_followed(target regclass, attnum smallint, class text, OUT follows regclass, OUT follows_column name)
+	LANGUAGE sql STABLE
+	SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT c.confrelid::regclass, a.attname
+	  FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = c.confkey[1]
+	 WHERE c.contype = 'f' AND c.conrelid = watch_followed.target AND c.conkey = ARRAY[watch_followed.attnum]
+	   AND EXISTS (SELECT FROM _ward.watch w WHERE w.target = c.confrelid AND w.class = watch_followed.class
+	                  AND (w.target, w.subject) <> (watch_followed.target, (SELECT s.attname FROM pg_attribute s
+	                       WHERE s.attrelid = watch_followed.target AND s.attnum = watch_followed.attnum)))
+	   AND NOT EXISTS (SELECT FROM _ward.watch w WHERE w.target = c.confrelid AND w.class = watch_followed.class
+	                      AND w.attnum = a.attnum AND w.follows IS NULL)
+	 ORDER BY c.conname LIMIT 1;
+END;
+REVOKE ALL ON FUNCTION _ward.watch_followed(regclass, smallint, text) FROM PUBLIC;
+
+-- Raises WD401 where a table's watch does not fit the table.
+CREATE FUNCTION _ward.watch_fits(target oid) RETURNS void
+	LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'ward_watch_fits';
+REVOKE ALL ON FUNCTION _ward.watch_fits(oid) FROM PUBLIC;
 
 CREATE FUNCTION _ward.watch_check_table(target regclass) RETURNS void
 	LANGUAGE plpgsql STABLE
@@ -189,6 +219,9 @@ DECLARE
 	att pg_catalog.pg_attribute;
 	kind text;
 	candidates text;
+	follows regclass;
+	follows_column name;
+	other record;
 BEGIN
 	IF target IS NULL OR subject IS NULL OR class IS NULL OR class = '' THEN
 		RAISE EXCEPTION 'a watch needs a table, a subject column and a class'
@@ -218,15 +251,37 @@ BEGIN
 			                                 pg_catalog.format_type(att.atttypid, att.atttypmod)),
 			      HINT = candidates;
 	END IF;
-	key := _ward.watch_key(target, att, class, key);
-	PERFORM _ward.watch_check_class(target, subject, kind, class, key);
+	SELECT f.follows, f.follows_column INTO follows, follows_column FROM _ward.watch_followed(target, att.attnum, class) f;
+	IF follows IS NULL THEN
+		key := _ward.watch_key(target, att, class, key);
+		PERFORM _ward.watch_check_class(target, subject, kind, class, key);
+	ELSIF att.atttypid = 'sealed_text'::regtype OR key IS NOT NULL THEN
+		RAISE EXCEPTION 'column "%" of % can not be followed', subject, target
+			USING ERRCODE = 'WD401',
+			      DETAIL = pg_catalog.format('It refers to %s, whose people would be meant; this takes an integer, a uuid or a text, and no key.', follows);
+	ELSE
+		RAISE NOTICE 'rows of % are about the people of the row of % that "%" refers to', target, follows, subject;
+	END IF;
 	-- Writers and readers that are under way finish first: what they saw before the
 	-- watch they saw unwatched, and the trail says from when on it holds.
 	EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', target);
-	INSERT INTO _ward.watch (target, subject, class, key) VALUES (target, subject, class, key)
-		ON CONFLICT ON CONSTRAINT watch_pkey DO UPDATE SET class = excluded.class, key = excluded.key;
-	PERFORM _ward.record_event('watch.added', ARRAY['relation', 'subject', 'class', 'key'],
-	                           ARRAY[target::text, subject::text, class, key]);
+	INSERT INTO _ward.watch (target, subject, class, key, follows, follows_column)
+		VALUES (target, subject, class, key, follows, follows_column)
+		ON CONFLICT ON CONSTRAINT watch_pkey DO UPDATE SET class = excluded.class, key = excluded.key,
+			follows = excluded.follows, follows_column = excluded.follows_column;
+	PERFORM _ward.record_event('watch.added', ARRAY['relation', 'subject', 'class', 'key', 'follows'],
+	                           ARRAY[target::text, subject::text, class, key, follows::text]);
+	PERFORM _ward.watch_fits(target);
+	PERFORM _ward.watch_fits(w.target) FROM _ward.watch w WHERE w.follows = watch.target;
+	FOR other IN
+		SELECT w.target, w.subject FROM _ward.watch w,
+		       LATERAL _ward.watch_followed(w.target, w.attnum, w.class) f
+		 WHERE w.class = watch.class AND w.follows IS NULL AND f.follows = watch.target
+	LOOP
+		RAISE WARNING 'column "%" of % is watched as if it named people of class "%" itself', other.subject, other.target, class
+			USING DETAIL = pg_catalog.format('It refers to %s, which is watched now by a column of its own.', target),
+			      HINT = pg_catalog.format('If it means that table''s people, call ward.watch(%L, %L, %L) again.', other.target, other.subject, class);
+	END LOOP;
 END
 $$;
 REVOKE ALL ON FUNCTION ward.watch(regclass, name, text, text) FROM PUBLIC;
@@ -240,6 +295,7 @@ CREATE FUNCTION ward.unwatch(target regclass, subject name DEFAULT NULL, reason 
 	AS $$
 DECLARE
 	gone record;
+	follower record;
 	found_any boolean := false;
 BEGIN
 	FOR gone IN DELETE FROM _ward.watch w
@@ -249,6 +305,15 @@ BEGIN
 		found_any := true;
 		PERFORM _ward.record_event('watch.removed', ARRAY['relation', 'subject', 'class', 'reason'],
 		                           ARRAY[target::text, gone.subject::text, gone.class, reason]);
+		SELECT w.target, w.subject INTO follower FROM _ward.watch w
+		 WHERE w.follows = unwatch.target AND w.class = gone.class AND w.target <> unwatch.target
+		   AND NOT EXISTS (SELECT FROM _ward.watch o WHERE o.target = unwatch.target AND o.class = gone.class);
+		IF FOUND THEN
+			RAISE EXCEPTION '% is still needed to name the people of %', target, follower.target
+				USING ERRCODE = 'WD401',
+				      DETAIL = pg_catalog.format('Column "%s" there refers to it.', follower.subject),
+				      HINT = pg_catalog.format('Call ward.unwatch(%L, %L) first.', follower.target, follower.subject);
+		END IF;
 	END LOOP;
 	IF NOT found_any THEN
 		RAISE EXCEPTION '% is not watched%', target, CASE WHEN subject IS NULL THEN '' ELSE pg_catalog.format(' by column %I', subject) END
@@ -270,7 +335,7 @@ COMMENT ON FUNCTION _ward.normalise(text) IS 'a statement''s text as the trail k
 -- Every plain index of a watched table that lacks a subject column can't be read
 -- alone any more: the subject is then fetched from the table.
 CREATE VIEW ward.watches AS
-SELECT w.target AS relation, w.subject, w.class, w.key, w.added_at, w.added_by,
+SELECT w.target AS relation, w.subject, w.class, w.key, w.follows, w.added_at, w.added_by,
        ARRAY(SELECT i.indexrelid::regclass::text
                FROM pg_catalog.pg_index i
               WHERE i.indrelid = w.target AND NOT w.attnum = ANY (i.indkey::int2[])
@@ -316,6 +381,23 @@ BEGIN
 				USING HINT = 'Reads of the table are no longer witnessed by this column. Call ward.watch with the column that now says whom a row is about.';
 		END IF;
 	END LOOP;
+	-- Rows that led to people through what was dropped lead nowhere now.
+	LOOP
+		SELECT w.target, w.subject, w.class, w.follows INTO gone FROM _ward.watch w
+		 WHERE w.follows IS NOT NULL
+		   AND (NOT EXISTS (SELECT FROM _ward.watch o
+		                     WHERE o.target = w.follows AND o.class = w.class AND (o.target, o.subject) <> (w.target, w.subject))
+		        OR NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
+		                        WHERE a.attrelid = w.follows AND a.attname = w.follows_column AND NOT a.attisdropped))
+		 ORDER BY w.target, w.subject LIMIT 1;
+		EXIT WHEN NOT FOUND;
+		DELETE FROM _ward.watch w WHERE w.target = gone.target AND w.subject = gone.subject;
+		PERFORM _ward.record_event('watch.removed', ARRAY['relation', 'subject', 'class', 'reason'],
+		                           ARRAY[gone.target::text, gone.subject::text, gone.class, 'what it refers to was dropped']);
+		RAISE WARNING '% is no longer watched by column "%"', gone.target, gone.subject
+			USING DETAIL = 'What it refers to no longer says whom its rows are about.',
+			      HINT = 'Call ward.watch with the column that now says whom a row is about.';
+	END LOOP;
 END
 $$;
 REVOKE ALL ON FUNCTION _ward.forget_dropped() FROM PUBLIC;
@@ -325,8 +407,30 @@ CREATE FUNCTION _ward.follow_renamed() RETURNS event_trigger
 	LANGUAGE plpgsql SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
 	AS $$
+DECLARE
+	altered record;
 BEGIN
 	PERFORM _ward.follow_columns('_ward.watch', 'target', 'subject');
+	UPDATE _ward.watch w SET follows_attnum = a.attnum
+	  FROM pg_catalog.pg_attribute a
+	 WHERE a.attrelid = w.follows AND a.attname = w.follows_column AND NOT a.attisdropped AND a.attnum <> w.follows_attnum;
+	UPDATE _ward.watch w SET follows_column = a.attname
+	  FROM pg_catalog.pg_attribute a
+	 WHERE a.attrelid = w.follows AND a.attnum = w.follows_attnum AND a.attname <> w.follows_column
+	   AND NOT a.attisdropped;
+	-- A type that can't name people, or not those of the class, would fail each reader.
+	FOR altered IN
+		SELECT w.target, w.subject, w.class, w.key, w.follows, _ward.subject_kind(a.atttypid) AS kind
+		  FROM _ward.watch w JOIN pg_catalog.pg_attribute a ON a.attrelid = w.target AND a.attnum = w.attnum
+		 WHERE w.target IN (SELECT d.objid FROM pg_catalog.pg_event_trigger_ddl_commands() d
+		                     WHERE d.classid = 'pg_catalog.pg_class'::regclass)
+	LOOP
+		PERFORM _ward.watch_fits(altered.target);
+		IF altered.follows IS NULL THEN
+			PERFORM _ward.watch_check_class(altered.target, altered.subject, altered.kind, altered.class, altered.key);
+		END IF;
+		PERFORM _ward.watch_fits(w.target) FROM _ward.watch w WHERE w.follows = altered.target;
+	END LOOP;
 END
 $$;
 REVOKE ALL ON FUNCTION _ward.follow_renamed() FROM PUBLIC;

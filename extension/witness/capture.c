@@ -170,6 +170,16 @@ witness_capture_add(WitnessCapture *capture, WitnessSet *set, int64 subject)
 	}
 }
 
+/* Notes that a row named nobody who could be found. */
+void
+witness_capture_nobody(WitnessCapture *capture, WitnessSet *set, uint8 why)
+{
+	if ((why & ~(set->nobody | set->nobody_written)) == 0)
+		return;
+	set->nobody |= why;
+	capture->dirty = witness_capture_pending = true;
+}
+
 static bool
 witness_capture_move(int64 subject, void *arg)
 {
@@ -244,6 +254,23 @@ witness_capture_small(const WitnessSet *set, uint64 subjects)
 		   subjects <= (uint64) witness_setting_small_aggregate * groups;
 }
 
+/* That a row named nobody is a disclosure, too: of an empty set, with the reason. */
+static void
+witness_capture_write_nobody(WitnessCapture *capture, WitnessSet *set)
+{
+	static const char *const reasons[] = {"null_key", "dangling_key"};
+
+	for (int i = 0; i < (int) lengthof(reasons); i++)
+		if (set->nobody & (1 << i))
+		{
+			TrailSubjectSet *nobody = trail_subject_set_create(capture->memory);
+
+			witness_capture_write_set(capture, set, nobody, set->manner, reasons[i]);
+			set->nobody &= ~(1 << i);
+			set->nobody_written |= 1 << i;
+		}
+}
+
 /* Writes what is pending.  Raises WD3xx, and then it is pending still. */
 void
 witness_capture_write(WitnessCapture *capture)
@@ -260,6 +287,7 @@ witness_capture_write(WitnessCapture *capture)
 			set->all_pending = false;
 			set->all_written = true;
 		}
+		witness_capture_write_nobody(capture, set);
 		if (pending == 0)
 			continue;
 		if (witness_capture_small(

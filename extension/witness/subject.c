@@ -57,8 +57,9 @@ void
 witness_subject_describe(WitnessSubject *subject)
 {
 	subject->plain =
-		subject->type == INT2OID || subject->type == INT4OID || subject->type == INT8OID;
-	if (!subject->plain)
+		subject->follow == NULL &&
+		(subject->type == INT2OID || subject->type == INT4OID || subject->type == INT8OID);
+	if (!subject->plain && subject->follow == NULL)
 		subject->scope = trail_subject_key_scope(
 			subject->class, subject->type == UUIDOID ? TRAIL_SUBJECT_UUID : TRAIL_SUBJECT_SEALED);
 }
@@ -151,7 +152,7 @@ witness_subject_sealed(const WitnessSubject *subject, Datum value)
 	return seal_subject_number(tag);
 }
 
-/* The number that stands for a value in sets; its key is in the dictionary then. */
+/* See witness_int.h.  Raises WD1xx, WD2xx, WD3xx. */
 int64
 witness_subject_number(const WitnessSubject *subject, Datum value)
 {
@@ -184,7 +185,9 @@ witness_subject_number(const WitnessSubject *subject, Datum value)
 void
 witness_subject_note(WitnessCapture *capture, WitnessSet *set, Datum value, bool isnull)
 {
-	if (!isnull)
+	if (set->relation->subjects[set->subject].follow != NULL)
+		witness_follow_note(capture, set, value, isnull);
+	else if (!isnull)
 		witness_capture_add(capture, set,
 							witness_subject_number(&set->relation->subjects[set->subject], value));
 }
@@ -193,7 +196,7 @@ witness_subject_note(WitnessCapture *capture, WitnessSet *set, Datum value, bool
 void
 witness_subject_prepare(const WitnessSubject *subject)
 {
-	if (subject->type == TEXTOID || subject->type == VARCHAROID)
+	if (subject->follow == NULL && (subject->type == TEXTOID || subject->type == VARCHAROID))
 		seal_subject_prepare(subject->key);
 }
 
@@ -213,6 +216,8 @@ witness_subject_at_hand(const WitnessSubject *subject, Datum value)
 bool
 witness_subject_note_failed(WitnessCapture *capture, WitnessSet *set, Datum value, bool isnull)
 {
+	if (set->relation->subjects[set->subject].follow != NULL)
+		return witness_follow_note_failed(capture, set, value, isnull);
 	if (isnull)
 		return true;
 	if (!witness_subject_at_hand(&set->relation->subjects[set->subject], value))

@@ -37,13 +37,17 @@
 #define WATCH_SUBJECT 2
 #define WATCH_CLASS 3
 #define WATCH_KEY 7
+#define WATCH_FOLLOWS 8
+#define WATCH_FOLLOWS_COLUMN 9
 
 typedef struct WatchRow
 {
 	Oid target;
 	NameData subject;
 	char *class;
-	char *key; /* of text subjects, or NULL */
+	char *key;	 /* of text subjects, or NULL */
+	Oid follows; /* table that the column leads to, or InvalidOid */
+	NameData follows_column;
 } WatchRow;
 
 /* A relation that is watched, itself or through an ancestor. */
@@ -171,6 +175,14 @@ witness_watch_load(void)
 			key = heap_getattr(tuple, WATCH_KEY, RelationGetDescr(table), &isnull);
 			if (!isnull)
 				row->key = TextDatumGetCString(key);
+			key = heap_getattr(tuple, WATCH_FOLLOWS, RelationGetDescr(table), &isnull);
+			if (!isnull)
+			{
+				row->follows = DatumGetObjectId(key);
+				namestrcpy(&row->follows_column,
+						   NameStr(*DatumGetName(heap_getattr(tuple, WATCH_FOLLOWS_COLUMN,
+															  RelationGetDescr(table), &isnull))));
+			}
 			watch_rows = lappend(watch_rows, row);
 		}
 		MemoryContextSwitchTo(old);
@@ -243,12 +255,12 @@ witness_watch_broken(Oid relid, const char *subject)
 {
 	char *name = get_rel_name(relid);
 
-	ereport(ERROR,
-			(errcode(ERRCODE_WARD_WATCH_REFUSED),
-			 errmsg("the watch on table \"%s\" no longer fits the table", name ? name : "?"),
-			 errdetail("Subject column \"%s\" is gone, or its type or key no longer names people.",
-					   subject),
-			 errhint("An officer should call ward.unwatch and ward.watch for this table.")));
+	ereport(ERROR, (errcode(ERRCODE_WARD_WATCH_REFUSED),
+					errmsg("the watch on table \"%s\" no longer fits the table", name ? name : "?"),
+					errdetail("Subject column \"%s\" is gone, or its type, its key or the table it "
+							  "leads to no longer names people.",
+							  subject),
+					errhint("An officer should call ward.unwatch and ward.watch for this table.")));
 }
 
 static int
@@ -265,18 +277,64 @@ witness_watch_natts(Oid relid)
 	return natts;
 }
 
+static bool witness_watch_subject(const WatchRow *row, AttrNumber attnum, List *path,
+								  WitnessSubject *subject);
+
+/*
+ * Where a column that follows leads: to the columns that name people of its class in the
+ * table it refers to.  Ways that come back to a table they passed are not taken.
+ */
+static WitnessFollow *
+witness_watch_follow(const WatchRow *row, List *path)
+{
+	WitnessFollow *follow = palloc0(sizeof(WitnessFollow));
+	ListCell *lc;
+
+	path = lappend_oid(list_copy(path), row->target);
+	follow->relid = row->follows;
+	follow->attnum = get_attnum(row->follows, NameStr(row->follows_column));
+	follow->attnums = palloc0(sizeof(AttrNumber) * list_length(watch_rows));
+	follow->ends = palloc0(sizeof(WitnessSubject) * list_length(watch_rows));
+	foreach (lc, watch_rows)
+	{
+		WatchRow *next = lfirst(lc);
+		WitnessSubject *end = &follow->ends[follow->nends];
+
+		if (next->target != row->follows || strcmp(next->class, row->class) != 0 ||
+			list_member_oid(path, next->follows))
+			continue;
+		follow->attnums[follow->nends] = get_attnum(next->target, NameStr(next->subject));
+		end->class = pstrdup(next->class);
+		if (!witness_watch_subject(next, follow->attnums[follow->nends], path, end))
+			return NULL;
+		follow->nends++;
+	}
+	list_free(path);
+	return follow->attnum > 0 && follow->nends > 0 ? follow : NULL;
+}
+
 /* What a column's values say of whom; false where they can't name people. */
 static bool
-witness_watch_subject(Oid relid, AttrNumber attnum, const char *key, WitnessSubject *subject)
+witness_watch_subject(const WatchRow *row, AttrNumber attnum, List *path, WitnessSubject *subject)
 {
+	const char *key = row->key;
+	Oid relid = row->target;
 	int32 typmod;
 	Oid collation;
 
 	if (attnum <= 0)
 		return false;
+	if (OidIsValid(row->follows))
+	{
+		subject->follow = witness_watch_follow(row, path);
+		if (subject->follow == NULL)
+			return false;
+	}
 	get_atttypetypmodcoll(relid, attnum, &subject->type, &typmod, &collation);
 	if (!witness_subject_type(subject->type))
 		return false;
+	if (subject->follow != NULL)
+		return !seal_type_is_sealed(subject->type);
 	subject->key = key != NULL ? seal_subject_key(key) : SEAL_KEY_NONE;
 	witness_subject_describe(subject);
 	if (seal_type_is_sealed(subject->type))
@@ -315,7 +373,7 @@ witness_watch_build(Oid relid)
 			continue;
 		attnum = get_attnum(relid, NameStr(row->subject));
 		relation->trail.classes[n] = subject->class = pstrdup(row->class);
-		if (!witness_watch_subject(relid, attnum, row->key, subject))
+		if (!witness_watch_subject(row, attnum, NIL, subject))
 			witness_watch_broken(relid, NameStr(row->subject));
 		relation->subject_attnums[n] = attnum;
 		relation->subject_types[n] = subject->type;
@@ -464,5 +522,18 @@ ward_invalidate(PG_FUNCTION_ARGS)
 	relids = find_all_inheritors(relid, NoLock, NULL);
 	foreach (lc, relids)
 		CacheInvalidateRelcacheByRelid(lfirst_oid(lc));
+	PG_RETURN_VOID();
+}
+
+WARD_FUNCTION(ward_watch_fits);
+
+/* Raises WD401 where a table's watch does not fit the table. */
+Datum
+ward_watch_fits(PG_FUNCTION_ARGS)
+{
+	WitnessRelation *relation = witness_watch_pin(PG_GETARG_OID(0));
+
+	if (relation != NULL)
+		witness_watch_release(relation);
 	PG_RETURN_VOID();
 }

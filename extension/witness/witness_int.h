@@ -39,10 +39,21 @@ typedef struct WitnessSubject
 {
 	const char *class;
 	Oid type;
-	SealKeyId key; /* what a text key is sealed under for the trail */
-	uint64 scope;  /* of the dictionary, where the type is no integer */
-	bool plain;	   /* the value is the subject's number */
+	SealKeyId key;				  /* what a text key is sealed under for the trail */
+	uint64 scope;				  /* of the dictionary, where the type is no integer */
+	bool plain;					  /* the value is the subject's number */
+	struct WitnessFollow *follow; /* the value leads to the people of another table's row */
 } WitnessSubject;
+
+/* Where a column leads that refers to another watched table. */
+typedef struct WitnessFollow
+{
+	Oid relid;
+	AttrNumber attnum; /* that the column refers to */
+	int nends;		   /* columns there that name people, or lead on */
+	AttrNumber *attnums;
+	WitnessSubject *ends;
+} WitnessFollow;
 
 typedef struct WitnessRelation
 {
@@ -106,9 +117,17 @@ typedef struct WitnessSet
 	bool all_pending;		  /* with TRAIL_MANNER_ALL */
 	bool all_written;
 	bool small_written; /* written as row, because small */
+	uint8 nobody;		/* WITNESS_NOBODY_*, pending */
+	uint8 nobody_written;
 	bool have_last;
 	int64 last;
 } WitnessSet;
+
+/* Why a row that should name people named none. */
+#define WITNESS_NOBODY_NULL 1
+#define WITNESS_NOBODY_DANGLING 2
+
+typedef struct WitnessFollowCache WitnessFollowCache;
 
 typedef struct WitnessColumns
 {
@@ -131,6 +150,7 @@ typedef struct WitnessCapture
 	char *text;
 	WitnessSet *sets;
 	WitnessColumns *columns;
+	WitnessFollowCache *follows;
 	struct WitnessTapNode *nodes;
 	struct WitnessPoint *points;
 	bool dirty;
@@ -149,6 +169,7 @@ extern WitnessSet *witness_capture_set(WitnessCapture *capture, WitnessRelation 
 extern void witness_capture_all(WitnessCapture *capture, WitnessRelation *relation,
 								TrailManner manner, const char *reason);
 extern void witness_capture_add(WitnessCapture *capture, WitnessSet *set, int64 subject);
+extern void witness_capture_nobody(WitnessCapture *capture, WitnessSet *set, uint8 why);
 extern void witness_capture_write(WitnessCapture *capture);
 extern void witness_capture_write_all(void);
 extern bool witness_capture_pending;
@@ -230,6 +251,7 @@ extern void witness_subject_describe(WitnessSubject *subject);
 /* Called as a statement starts, so that it may fail without everybody being suspected. */
 extern void witness_subject_prepare(const WitnessSubject *subject);
 
+/* The number that stands for a value in sets; its key is in the dictionary then. */
 extern int64 witness_subject_number(const WitnessSubject *subject, Datum value);
 
 /* Notes whom a value names.  Raises WD1xx, WD2xx where its key can't be sealed, WD3xx. */
@@ -242,6 +264,21 @@ extern void witness_subject_note(WitnessCapture *capture, WitnessSet *set, Datum
  */
 extern bool witness_subject_note_failed(WitnessCapture *capture, WitnessSet *set, Datum value,
 										bool isnull);
+
+/* ---- follow.c: people whom a row names through another table; as in subject.c ---- */
+
+extern void witness_follow_note(WitnessCapture *capture, WitnessSet *set, Datum value, bool isnull);
+extern bool witness_follow_note_failed(WitnessCapture *capture, WitnessSet *set, Datum value,
+									   bool isnull);
+
+/*
+ * The same where there is no capture: adds people to a set and says who could not be
+ * found (WITNESS_NOBODY_*).  What is kept in caches holds for one snapshot's time.
+ */
+extern uint8 witness_follow_add(WitnessFollowCache **caches, MemoryContext memory,
+								const WitnessSubject *subject, Datum value,
+								TrailSubjectSet *people);
+extern void witness_follow_forget(WitnessFollowCache *caches);
 
 /* ---- place.c: which taps a plan needs ---- */
 

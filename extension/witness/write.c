@@ -31,10 +31,10 @@
 #include "access/xact.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_type.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -54,8 +54,9 @@ static WriteMethod *methods = NULL;
 
 /* ---------------------------------------------------------------- recording */
 
-void
-witness_write_record(WriteListener *listener, const WriteSet *set, TrailManner manner)
+static void
+witness_write_record_as(WriteListener *listener, const WriteSet *set, TrailManner manner,
+						const char *reason)
 {
 	WitnessRelation *watched = set->watched;
 	TrailDisclosure disclosure = {0};
@@ -85,7 +86,7 @@ witness_write_record(WriteListener *listener, const WriteSet *set, TrailManner m
 	disclosure.relation = &watched->trail;
 	disclosure.subject_attnum = watched->subject_attnums[set->subject];
 	disclosure.manner = manner;
-	disclosure.reason = listener->reason;
+	disclosure.reason = reason;
 	disclosure.clear = clear;
 	disclosure.sealed = sealed;
 	disclosure.subjects = manner == TRAIL_MANNER_ALL ? NULL : set->pending;
@@ -95,15 +96,29 @@ witness_write_record(WriteListener *listener, const WriteSet *set, TrailManner m
 }
 
 void
+witness_write_record(WriteListener *listener, const WriteSet *set, TrailManner manner)
+{
+	witness_write_record_as(listener, set, manner, listener->reason);
+}
+
+void
 witness_write_flush(WriteListener *listener)
 {
 	for (WriteSet *set = listener->sets; set != NULL; set = set->next)
 	{
-		if (trail_subject_set_count(set->pending) == 0)
-			continue;
-		witness_write_record(listener, set, TRAIL_MANNER_WRITE);
-		trail_subject_set_reset(set->pending);
+		if (trail_subject_set_count(set->pending) > 0)
+		{
+			witness_write_record(listener, set, TRAIL_MANNER_WRITE);
+			trail_subject_set_reset(set->pending);
+		}
+		if (set->nobody & WITNESS_NOBODY_NULL)
+			witness_write_record_as(listener, set, TRAIL_MANNER_WRITE, "null_key");
+		if (set->nobody & WITNESS_NOBODY_DANGLING)
+			witness_write_record_as(listener, set, TRAIL_MANNER_WRITE, "dangling_key");
+		set->nobody = 0;
 	}
+	/* What a subscription's worker has looked up is another transaction's. */
+	witness_follow_forget(listener->follows);
 }
 
 void
@@ -126,11 +141,23 @@ witness_write_note(WriteListener *listener, WriteTarget *target, TupleTableSlot 
 		Datum value = slot_getattr(slot, target->relation->subject_attnums[i], &isnull);
 
 		if (isnull)
+		{
+			if (subject->follow != NULL)
+				set->nobody |= WITNESS_NOBODY_NULL;
 			continue;
+		}
 		/* A table's long values are dropped before the table. */
-		if (listener->removes && !subject->plain && subject->type != UUIDOID &&
+		if (listener->removes && get_typlen(subject->type) == -1 &&
 			VARATT_IS_EXTERNAL(DatumGetPointer(value)))
 			listener->unnamed = true;
+		else if (subject->follow != NULL)
+		{
+			set->nobody |= witness_follow_add(&listener->follows, listener->memory, subject, value,
+											  set->pending);
+			if (trail_subject_set_memory(set->pending) >
+				(Size) witness_setting_capture_memory * 1024)
+				witness_write_flush(listener);
+		}
 		else if (trail_subject_set_add(set->pending, witness_subject_number(subject, value)) &&
 				 trail_subject_set_memory(set->pending) >
 					 (Size) witness_setting_capture_memory * 1024)

@@ -17,6 +17,7 @@ typedef struct WriteSet
 	WitnessRelation *watched; /* pinned */
 	int subject;
 	TrailSubjectSet *pending;
+	uint8 nobody; /* WITNESS_NOBODY_*, pending */
 } WriteSet;
 
 /* A relation that is listened to. */
@@ -36,6 +37,7 @@ typedef struct WriteListener
 	MemoryContext memory;
 	HTAB *targets;
 	WriteSet *sets;
+	WitnessFollowCache *follows;
 	Oid root;	  /* of COPY */
 	List *names;  /* COPY's columns, or NIL for all */
 	bool removes; /* nobody has seen a column by this */
