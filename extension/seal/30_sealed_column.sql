@@ -82,8 +82,46 @@ GRANT SELECT ON ward.protect_progress TO ward_officer, ward_auditor;
 COMMENT ON VIEW ward.protect_progress IS
 	'conversions that run now in this database: which column, by which backend, how many rows of how many (estimated)';
 
--- A value's length without the right to open it, for the limit of a varchar(n).
+-- Limits of base types, for checks: what they tell needs no right to open.
 CREATE FUNCTION pg_catalog.sealed_text_fits(pg_catalog.sealed_text, integer) RETURNS boolean
 	LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ward_sealed_text_fits';
+CREATE FUNCTION pg_catalog.sealed_int8_fits(pg_catalog.sealed_int8, integer) RETURNS boolean
+	LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ward_sealed_int8_fits';
+CREATE FUNCTION pg_catalog.sealed_numeric_fits(pg_catalog.sealed_numeric, integer, integer) RETURNS boolean
+	LANGUAGE c STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ward_sealed_numeric_fits';
 COMMENT ON FUNCTION pg_catalog.sealed_text_fits(pg_catalog.sealed_text, integer) IS
 	'whether a sealed text has at most so many characters; needs no right';
+COMMENT ON FUNCTION pg_catalog.sealed_int8_fits(pg_catalog.sealed_int8, integer) IS
+	'whether a sealed number is one of a smallint (2) or an integer (4); needs no right';
+COMMENT ON FUNCTION pg_catalog.sealed_numeric_fits(pg_catalog.sealed_numeric, integer, integer) IS
+	'whether a sealed number is one of a numeric of this precision and scale, unrounded; needs no right';
+
+-- The condition that stands for the limit of a base type, or NULL where it has none that
+-- the sealed type has not.
+CREATE FUNCTION _ward.limit_check(base regtype, typmod integer, column_name name) RETURNS text
+	LANGUAGE sql STABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+SELECT CASE
+	WHEN base = 'varchar'::regtype AND typmod > 4
+		THEN pg_catalog.format('pg_catalog.sealed_text_fits(%I, %s)', column_name, typmod - 4)
+	WHEN base = 'smallint'::regtype THEN pg_catalog.format('pg_catalog.sealed_int8_fits(%I, 2)', column_name)
+	WHEN base = 'integer'::regtype THEN pg_catalog.format('pg_catalog.sealed_int8_fits(%I, 4)', column_name)
+	WHEN base = 'numeric'::regtype AND typmod >= 4
+		-- The scale is a signed number of 11 bits.
+		THEN pg_catalog.format('pg_catalog.sealed_numeric_fits(%I, %s, %s)', column_name,
+		                       (typmod - 4) >> 16, (((typmod - 4) & 2047) # 1024) - 1024)
+END
+$$;
+-- Is a constraint one over such a function?
+CREATE FUNCTION _ward.is_limit(constraint_oid oid) RETURNS boolean
+	LANGUAGE sql STABLE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+SELECT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                WHERE d.classid = 'pg_constraint'::regclass AND d.objid = constraint_oid AND d.refclassid = 'pg_proc'::regclass
+                  AND d.refobjid IN ('pg_catalog.sealed_text_fits(pg_catalog.sealed_text, integer)'::regprocedure,
+                                     'pg_catalog.sealed_int8_fits(pg_catalog.sealed_int8, integer)'::regprocedure,
+                                     'pg_catalog.sealed_numeric_fits(pg_catalog.sealed_numeric, integer, integer)'::regprocedure))
+$$;
+REVOKE ALL ON FUNCTION _ward.limit_check(regtype, integer, name), _ward.is_limit(oid) FROM PUBLIC;

@@ -263,11 +263,17 @@ BEGIN
 				     THEN pg_catalog.format_type(coalesce(col.base_type, _ward.base_type(col.atttypid)), coalesce(col.base_typmod, -1))
 				     ELSE pg_catalog.format('%s(%L)', _ward.sealed_type(col.atttypid::regtype), key) END, col.estimated);
 			RETURN NEXT step;
-			IF NOT opening AND col.atttypid = 'varchar'::regtype AND col.atttypmod > 4 THEN
+			IF NOT opening AND _ward.limit_check(col.atttypid, col.atttypmod, col.name) IS NOT NULL THEN
 				step.rank := 10;
-				step.object := pg_catalog.format('length of column %I of table %s', col.name, col.relation::regclass);
+				step.object := pg_catalog.format('%s of column %I of table %s', CASE WHEN col.atttypid = 'varchar'::regtype THEN 'length' ELSE 'range' END,
+				                                 col.name, col.relation::regclass);
 				step.action := 'carry';
-				step.what_to_do := pg_catalog.format('becomes a check that it has at most %s characters', col.atttypmod - 4);
+				step.what_to_do := CASE WHEN col.atttypid = 'varchar'::regtype
+					THEN pg_catalog.format('becomes a check that it has at most %s characters', col.atttypmod - 4)
+					WHEN col.atttypid = 'numeric'::regtype
+					THEN pg_catalog.format('becomes a check that it fits %s; what has more decimals is refused and no longer rounded',
+					                       pg_catalog.format_type(col.atttypid, col.atttypmod))
+					ELSE pg_catalog.format('becomes a check that it fits %s', pg_catalog.format_type(col.atttypid, col.atttypmod)) END;
 				RETURN NEXT step;
 			END IF;
 		END IF;
@@ -415,14 +421,11 @@ BEGIN
 		SELECT DISTINCT n.oid, n.conname, n.contype, n.conrelid, n.confrelid, n.convalidated, n.conislocal, n.coninhcount,
 		       n.connoinherit, n.conbin::text AS bin,
 		       EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgconstraint = n.oid AND t.tgisinternal AND t.tgenabled <> 'O') AS disabled,
-		       EXISTS (SELECT FROM pg_catalog.pg_depend d
-		                 JOIN pg_catalog.unnest(columns) m ON m.relation = n.conrelid AND n.conkey = ARRAY[m.attnum]
-		                 JOIN _ward.sealed_column s ON s.relation = m.root AND s.column_name = m.name AND s.base_typmod > 4
-		                WHERE d.classid = 'pg_constraint'::regclass AND d.objid = n.oid AND d.refclassid = 'pg_proc'::regclass
-		                  AND d.refobjid = 'pg_catalog.sealed_text_fits(pg_catalog.sealed_text, integer)'::regprocedure) AS our_length,
-		       EXISTS (SELECT FROM pg_catalog.pg_depend d
-		                WHERE d.classid = 'pg_constraint'::regclass AND d.objid = n.oid AND d.refclassid = 'pg_proc'::regclass
-		                  AND d.refobjid = 'pg_catalog.sealed_text_fits(pg_catalog.sealed_text, integer)'::regprocedure) AS a_length
+		       _ward.is_limit(n.oid) AS a_limit,
+		       EXISTS (SELECT FROM pg_catalog.unnest(columns) m
+		                 JOIN _ward.sealed_column s ON s.relation = m.root AND s.column_name = m.name
+		                WHERE m.relation = n.conrelid AND n.conkey = ARRAY[m.attnum]
+		                  AND _ward.limit_check(s.base_type, s.base_typmod, m.name) IS NOT NULL) AS limited
 		  FROM pg_catalog.unnest(columns) c
 		  JOIN pg_catalog.pg_constraint n
 		    ON (n.conrelid = c.relation AND c.attnum = ANY (n.conkey)) OR (n.confrelid = c.relation AND c.attnum = ANY (n.confkey))
@@ -450,12 +453,12 @@ BEGIN
 			step.restore := ARRAY[_ward.plain(pg_catalog.format('ALTER TABLE %s ADD CONSTRAINT %I %s', k.conrelid::regclass, k.conname,
 			                                                    pg_catalog.pg_get_constraintdef(k.oid)))]
 				|| _ward.comment_pieces(pg_catalog.format('CONSTRAINT %I ON %s', k.conname, k.conrelid::regclass), 'pg_constraint'::regclass, k.oid);
-		ELSIF k.our_length AND opening THEN
+		ELSIF k.a_limit AND k.limited AND opening THEN
 			step.rank := CASE WHEN k.coninhcount = 0 THEN 100 ELSE 99 END;
-			step.what_to_do := CASE WHEN k.coninhcount = 0 THEN 'becomes the length of the type again' END;
-		ELSIF k.a_length AND opening THEN
+			step.what_to_do := CASE WHEN k.coninhcount = 0 THEN 'becomes the limit of the type again' END;
+		ELSIF k.a_limit AND opening THEN
 			step.action := 'refuse';
-			step.what_to_do := 'drop this constraint, and add one over char_length afterwards';
+			step.what_to_do := 'drop this constraint, and add one over the plain value afterwards';
 		ELSIF k.coninhcount > 0 THEN
 			-- Goes and comes with the parent's; where it is the child's own too, it has to be dropped after it.
 			step.rank := 99;

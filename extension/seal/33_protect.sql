@@ -132,8 +132,8 @@ END
 $$;
 REVOKE ALL ON FUNCTION _ward.restore_piece(_ward.protect_piece, boolean) FROM PUBLIC;
 
--- A name for the check that stands for the length of a varchar(n).
-CREATE FUNCTION _ward.length_name(relation oid, column_name name) RETURNS name
+-- A name for the check that stands for the length of a varchar(n) or another limit.
+CREATE FUNCTION _ward.limit_name(relation oid, column_name name, base regtype) RETURNS name
 	LANGUAGE sql STABLE
 	SET search_path = pg_catalog, pg_temp
 	AS $$
@@ -144,12 +144,12 @@ SELECT n.name::name
                                          '_', pg_catalog.left(pg_catalog.md5(pg_catalog.concat_ws('.', c.relname, column_name)), 6)) AS short) s,
        LATERAL (SELECT pg_catalog.concat(CASE WHEN pg_catalog.octet_length(pg_catalog.concat_ws('_', c.relname, column_name)) <= 48
                                               THEN pg_catalog.concat_ws('_', c.relname, column_name) ELSE s.short END,
-                                         '_length', nullif(i, 0)) AS name) n
+                                         CASE WHEN base = 'varchar'::regtype THEN '_length' ELSE '_range' END, nullif(i, 0)) AS name) n
  WHERE c.oid = relation
    AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conrelid = relation AND k.conname = n.name)
  ORDER BY i LIMIT 1
 $$;
-REVOKE ALL ON FUNCTION _ward.length_name(oid, name) FROM PUBLIC;
+REVOKE ALL ON FUNCTION _ward.limit_name(oid, name, regtype) FROM PUBLIC;
 
 -- Converts a column and all that goes with it. The caller has checked the arguments.
 CREATE FUNCTION _ward.convert(target regclass, column_name name, key text, opening boolean) RETURNS void
@@ -266,18 +266,16 @@ BEGIN
 		DELETE FROM _ward.sealed_column s USING pg_catalog.unnest(columns) c WHERE s.relation = c.root AND s.column_name = c.name;
 	ELSE
 		FOR col IN
-			SELECT c.root, c.name, s.base_typmod - 4 AS most, _ward.length_name(c.root, c.name) AS check_name
+			SELECT c.root, c.name, _ward.limit_check(s.base_type, s.base_typmod, c.name) AS condition,
+			       _ward.limit_name(c.root, c.name, s.base_type) AS check_name
 			  FROM pg_catalog.unnest(columns) c
 			  JOIN _ward.sealed_column s ON s.relation = c.root AND s.column_name = c.name
-			 WHERE c.relation = c.root AND s.base_type = 'varchar'::regtype AND s.base_typmod > 4
+			 WHERE c.relation = c.root AND _ward.limit_check(s.base_type, s.base_typmod, c.name) IS NOT NULL
 			   AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k
-			                     JOIN pg_catalog.pg_depend d ON d.classid = 'pg_constraint'::regclass AND d.objid = k.oid
-			                      AND d.refclassid = 'pg_proc'::regclass
-			                      AND d.refobjid = 'pg_catalog.sealed_text_fits(pg_catalog.sealed_text, integer)'::regprocedure
-			                    WHERE k.conrelid = c.root AND k.conkey = ARRAY[c.attnum])
+			                    WHERE k.conrelid = c.root AND k.conkey = ARRAY[c.attnum] AND _ward.is_limit(k.oid))
 		LOOP
-			EXECUTE pg_catalog.format('ALTER TABLE %s ADD CONSTRAINT %I CHECK (pg_catalog.sealed_text_fits(%I, %s)) NOT VALID',
-			                          col.root::regclass, col.check_name, col.name, col.most);
+			EXECUTE pg_catalog.format('ALTER TABLE %s ADD CONSTRAINT %I CHECK (%s) NOT VALID',
+			                          col.root::regclass, col.check_name, col.condition);
 			PERFORM _ward.mark_valid(col.root, col.check_name);
 		END LOOP;
 	END IF;

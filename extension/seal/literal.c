@@ -34,13 +34,9 @@
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
-#include "parser/analyze.h"
 #include "parser/parse_coerce.h"
-#include "parser/parse_collate.h"
 #include "parser/parse_expr.h"
 #include "parser/parse_node.h"
-#include "parser/parse_relation.h"
-#include "parser/parser.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -384,43 +380,10 @@ ward_literal_query(PG_FUNCTION_ARGS)
 {
 	char *definition = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	LiteralContext literals = {.opening = PG_GETARG_BOOL(1)};
-	List *statements = raw_parser(definition, RAW_PARSE_DEFAULT);
-	Query *query;
+	Query *query = seal_definition_query(definition);
 
-	if (list_length(statements) != 1)
-		elog(ERROR, "a view's definition is not one statement");
-	query =
-		parse_analyze_fixedparams(linitial_node(RawStmt, statements), definition, NULL, 0, NULL);
-	if (query->commandType != CMD_SELECT)
-		elog(ERROR, "a view's definition is not a query");
 	query = (Query *) seal_literal_mutate((Node *) query, &literals);
 	PG_RETURN_TEXT_P(cstring_to_text(pg_get_querydef(query, false)));
-}
-
-/* Parses an expression over a table's columns. */
-static Node *
-seal_literal_parse(Relation relation, const char *definition, ParseExprKind kind)
-{
-	List *statements = raw_parser(psprintf("SELECT %s", definition), RAW_PARSE_DEFAULT);
-	ParseState *pstate = make_parsestate(NULL);
-	ParseNamespaceItem *item;
-	SelectStmt *select;
-	Node *expression;
-
-	if (list_length(statements) != 1)
-		elog(ERROR, "a definition is not one expression");
-	select = (SelectStmt *) linitial_node(RawStmt, statements)->stmt;
-	if (!IsA(select, SelectStmt) || list_length(select->targetList) != 1)
-		elog(ERROR, "a definition is not one expression");
-	pstate->p_sourcetext = definition;
-	item = addRangeTableEntryForRelation(pstate, relation, AccessShareLock, NULL, false, true);
-	addNSItemToQuery(pstate, item, false, true, true);
-	expression = transformExpr(pstate, linitial_node(ResTarget, select->targetList)->val, kind);
-	if (kind == EXPR_KIND_POLICY)
-		expression = coerce_to_boolean(pstate, expression, "WHERE");
-	assign_expr_collations(pstate, expression);
-	free_parsestate(pstate);
-	return expression;
 }
 
 static text *
@@ -439,7 +402,7 @@ ward_literal_expression(PG_FUNCTION_ARGS)
 	Relation relation = table_open(PG_GETARG_OID(0), AccessShareLock);
 	char *definition = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	LiteralContext literals = {.opening = PG_GETARG_BOOL(2)};
-	Node *expression = seal_literal_parse(relation, definition, EXPR_KIND_POLICY);
+	Node *expression = seal_definition_expression(relation, definition, EXPR_KIND_POLICY);
 	text *result = seal_literal_print(relation, seal_literal_mutate(expression, &literals));
 
 	table_close(relation, AccessShareLock);
@@ -471,7 +434,7 @@ ward_literal_default(PG_FUNCTION_ARGS)
 	char *definition = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	Oid sealed = PG_GETARG_OID(2);
 	Oid base = PG_GETARG_OID(3);
-	Node *expression = seal_literal_parse(relation, definition, EXPR_KIND_COLUMN_DEFAULT);
+	Node *expression = seal_definition_expression(relation, definition, EXPR_KIND_COLUMN_DEFAULT);
 	text *result;
 
 	if (!OidIsValid(sealed))

@@ -6,8 +6,7 @@
  * marking a carried constraint as valid, and opening under the right of whoever
  * called: the conversion runs as the extension's owner, who has none.
  *
- * All of this is for the extension's own SQL; nobody else may call it, but for
- * sealed_text_fits(), which stands in checks.
+ * All of this is for the extension's own SQL; nobody else may call it.
  */
 #include "seal/sealed_int.h"
 
@@ -18,7 +17,6 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
 #include "executor/spi.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "optimizer/plancat.h"
 #include "storage/lmgr.h"
@@ -36,7 +34,6 @@ WARD_FUNCTION(ward_protect_mark_valid);
 WARD_FUNCTION(ward_protect_may_open);
 WARD_FUNCTION(ward_protect_execute);
 WARD_FUNCTION(ward_protect_try_view);
-WARD_FUNCTION(ward_sealed_text_fits);
 
 /* Locks relations in the order given, against everybody. */
 Datum
@@ -177,29 +174,4 @@ ward_protect_try_view(PG_FUNCTION_ARGS)
 	SPI_finish();
 	SetUserIdAndSecContext(user, context);
 	PG_RETURN_VOID();
-}
-
-/*
- * Has a value at most so many characters?  The length of its ciphertext tells all but
- * what multibyte characters hide, so this needs no right; most values are not opened.
- */
-Datum
-ward_sealed_text_fits(PG_FUNCTION_ARGS)
-{
-	struct varlena *value = (struct varlena *) PG_GETARG_POINTER(0);
-	int32 most = PG_GETARG_INT32(1);
-	struct varlena *plain;
-	bool fits;
-
-	core_preload_require();
-	if (seal_envelope_is_probe(value))
-		PG_RETURN_NULL();
-	if (seal_envelope_length(value) <= (Size) Max(most, 0))
-		PG_RETURN_BOOL(true);
-	plain = seal_envelope_open_uncounted(
-		(struct varlena *) PG_DETOAST_DATUM_PACKED(PointerGetDatum(value)));
-	fits = pg_mbstrlen_with_len(VARDATA_ANY(plain), VARSIZE_ANY_EXHDR(plain)) <= most;
-	core_secret_wipe(VARDATA_ANY(plain), VARSIZE_ANY_EXHDR(plain));
-	pfree(plain);
-	PG_RETURN_BOOL(fits);
 }

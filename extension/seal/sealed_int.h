@@ -11,6 +11,7 @@
 #include "lib/stringinfo.h"
 #include "nodes/parsenodes.h"
 #include "nodes/plannodes.h"
+#include "parser/parse_node.h"
 #include "utils/array.h"
 
 /* ---- kind.c ---- */
@@ -71,6 +72,12 @@ extern Datum seal_sealed_cast_convert(PGFunction function, Datum value);
 /* ---- sealed_ops.c ---- */
 
 extern struct varlena *seal_sealed_ops_probe(struct varlena *value, SealKeyId key);
+
+/* ---- definition.c: definitions that are carried to a sealed column ---- */
+
+extern Query *seal_definition_query(const char *text);
+/* Over a table's columns. */
+extern Node *seal_definition_expression(Relation relation, const char *text, ParseExprKind kind);
 
 /* ---- sealed_type.c: the catalog's oids of the sealed types ---- */
 
