@@ -407,7 +407,7 @@ witness_capture_end(void *arg)
 		capture_owed = capture_owed || GetCurrentTransactionNestLevel() > 1;
 	}
 	PG_END_TRY();
-	witness_tap_forget(capture);
+	witness_tap_forget(capture, NULL);
 	for (WitnessCapture **at = &captures; *at != NULL; at = &(*at)->below)
 		if (*at == capture)
 		{

@@ -165,12 +165,28 @@ witness_copy_let_go(WriteListener *listener, bool failed)
 	}
 }
 
+/* A violated constraint tells that somebody has that value; whose it is, COPY does not say. */
+static void
+witness_copy_violated(WriteListener *listener)
+{
+	HASH_SEQ_STATUS status;
+	WriteTarget *target;
+
+	if (geterrcode() != ERRCODE_UNIQUE_VIOLATION && geterrcode() != ERRCODE_EXCLUSION_VIOLATION)
+		return;
+	hash_seq_init(&status, listener->targets);
+	while ((target = hash_seq_search(&status)) != NULL)
+		witness_write_everybody(listener, target->relation);
+}
+
 static void
 witness_copy_finish(WriteListener *listener, bool failed)
 {
 	PG_TRY();
 	{
-		if (!failed)
+		if (failed)
+			witness_copy_violated(listener);
+		else
 			witness_copy_latecomers(listener);
 		witness_write_flush(listener);
 	}

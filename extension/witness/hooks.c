@@ -80,7 +80,10 @@ witness_ExecutorRun(QueryDesc *queryDesc, ScanDirection direction, uint64 count,
 		 * the error.
 		 */
 		if (capture != NULL)
+		{
+			witness_conflict_error(capture);
 			witness_tap_error(capture);
+		}
 		witness_capture_write_all();
 		PG_RE_THROW();
 	}

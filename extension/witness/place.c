@@ -15,7 +15,7 @@
  * In a parallel worker the plan's top is a Gather's input: flows that reach it in
  * the output are tapped by the leader, at the Gather; the others here.
  */
-#include "witness/witness_int.h"
+#include "witness/place_int.h"
 
 #include "access/parallel.h"
 #include "access/sysattr.h"
@@ -27,31 +27,9 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
-typedef struct Flow
-{
-	WitnessRelation *relation; /* the one that is watched */
-	int subject;
-	Oid type;
-	AttrNumber attnum; /* in the current node's output; 0 when not there */
-	PlanState *tap;
-	WitnessSource source;
-	AttrNumber tap_attnum;
-} Flow;
-
-typedef struct Placing
-{
-	WitnessCapture *capture;
-	Bitmapset *ctes;	 /* plan ids that are placed */
-	List *cte_flows;	 /* lists of Flow, by order of cte_ids */
-	List *cte_ids;		 /* of int */
-	Bitmapset *subplans; /* plan ids that are placed */
-} Placing;
-
-static List *witness_place_node(Placing *placing, PlanState *state, bool drops);
-
 /* ---------------------------------------------------------------- ending flows */
 
-static void
+void
 witness_place_tap(Placing *placing, const Flow *flow, TrailManner manner, const char *reason,
 				  uint64 *groups)
 {
@@ -61,7 +39,7 @@ witness_place_tap(Placing *placing, const Flow *flow, TrailManner manner, const 
 	witness_tap_add(placing->capture, flow->tap, flow->source, flow->tap_attnum, flow->type, set);
 }
 
-static void
+void
 witness_place_end(Placing *placing, List *flows, TrailManner manner, const char *reason,
 				  uint64 *groups)
 {
@@ -439,6 +417,7 @@ witness_place_subplan(Placing *placing, SubPlanState *state)
 		return;
 	placing->subplans = bms_add_member(placing->subplans, plan->plan_id);
 	flows = witness_place_node(placing, state->planstate, true);
+	placing->recheck_reads |= flows != NIL || IsA(state->planstate, ModifyTableState);
 	switch (plan->subLinkType)
 	{
 		case EXISTS_SUBLINK:
@@ -517,62 +496,6 @@ witness_place_subquery(Placing *placing, SubqueryScanState *state, bool drops)
 	return flows;
 }
 
-/* ---------------------------------------------------------------- writes */
-
-static void
-witness_place_modify(Placing *placing, ModifyTableState *state)
-{
-	ModifyTable *plan = (ModifyTable *) state->ps.plan;
-	ResultRelInfo *root = state->rootResultRelInfo;
-	List *flows = witness_place_node(placing, outerPlanState(state), false);
-	WitnessRelation *target = witness_watch_pin(RelationGetRelid(root->ri_RelationDesc));
-	ListCell *lc;
-
-	foreach (lc, flows)
-	{
-		Flow *flow = lfirst(lc);
-
-		if (target != NULL && flow->relation == target->watched && plan->operation != CMD_INSERT)
-			witness_place_tap(placing, flow, TRAIL_MANNER_WRITE, "", NULL);
-		else
-			witness_place_tap(placing, flow, TRAIL_MANNER_ROW, "written", NULL);
-	}
-	if (target == NULL)
-		return;
-	for (int i = 0; i < target->nsubjects; i++)
-	{
-		WitnessSet *set =
-			witness_capture_set(placing->capture, target->watched, i, TRAIL_MANNER_WRITE, "", NULL);
-		AttrNumber attnum = 0;
-
-		if (plan->operation == CMD_INSERT)
-			attnum = target->subject_attnums[i];
-		else if (plan->operation == CMD_UPDATE && list_length(plan->updateColnosLists) == 1)
-		{
-			List *columns = linitial(plan->updateColnosLists);
-			int at = 0;
-
-			/* The subject that a row gets is written too. */
-			foreach (lc, columns)
-			{
-				at++;
-				if (lfirst_int(lc) == target->subject_attnums[i])
-					attnum = at;
-			}
-		}
-		if (attnum != 0 && witness_tap_possible(outerPlanState(state)))
-			witness_tap_add(placing->capture, outerPlanState(state), WITNESS_SOURCE_RESULT, attnum,
-							target->subject_types[i], set);
-		if (plan->onConflictAction == ONCONFLICT_UPDATE)
-			witness_tap_conflict(placing->capture, state->resultRelInfo, set,
-								 target->subject_attnums[i], target->subject_types[i]);
-	}
-	if (plan->onConflictAction == ONCONFLICT_NOTHING)
-		/* Whoever stood in the way is not to be seen, only that somebody may have. */
-		witness_capture_all(placing->capture, target->watched, TRAIL_MANNER_ALL, "conflict");
-	witness_watch_release(target);
-}
-
 /* ---------------------------------------------------------------- the walk */
 
 typedef struct ChildWalk
@@ -613,7 +536,7 @@ witness_place_limit(Placing *placing, LimitState *state, bool drops)
  * Places what a subtree needs and returns its flows.  drops: something above may
  * drop rows that this node returns, or stop before it has returned all.
  */
-static List *
+List *
 witness_place_node(Placing *placing, PlanState *state, bool drops)
 {
 	List *flows;
@@ -681,9 +604,12 @@ witness_place_node(Placing *placing, PlanState *state, bool drops)
 		case T_SortState:
 		case T_IncrementalSortState:
 		case T_MemoizeState:
+			flows = witness_place_node(placing, outerPlanState(state), drops);
+			return witness_place_same(state, flows);
+
 		case T_LockRowsState:
-			flows = witness_place_node(placing, outerPlanState(state),
-									   drops || IsA(state, LockRowsState));
+			flows = witness_place_node(placing, outerPlanState(state), true);
+			witness_place_write_locks(placing, (LockRowsState *) state);
 			return witness_place_same(state, flows);
 
 		case T_ResultState:
@@ -733,7 +659,7 @@ witness_place_node(Placing *placing, PlanState *state, bool drops)
 										((MergeAppendState *) state)->ms_nplans, drops);
 
 		case T_ModifyTableState:
-			witness_place_modify(placing, (ModifyTableState *) state);
+			witness_place_write_modify(placing, (ModifyTableState *) state);
 			return NIL;
 
 		default:
@@ -749,9 +675,9 @@ witness_place_node(Placing *placing, PlanState *state, bool drops)
 	}
 }
 
-/* EXPLAIN ANALYZE shows how many rows each filter dropped: it tells of all rows. */
-static void
-witness_place_explained(WitnessCapture *capture)
+/* Everybody in what the statement reads or writes: what it did can't be narrowed. */
+void
+witness_place_everybody(WitnessCapture *capture, const char *reason)
 {
 	ListCell *lc;
 
@@ -762,7 +688,7 @@ witness_place_explained(WitnessCapture *capture)
 
 		if (rte->rtekind != RTE_RELATION || (relation = witness_watch_pin(rte->relid)) == NULL)
 			continue;
-		witness_capture_all(capture, relation->watched, TRAIL_MANNER_ALL, "explain");
+		witness_capture_all(capture, relation->watched, TRAIL_MANNER_ALL, reason);
 		witness_watch_release(relation);
 	}
 }
@@ -801,8 +727,10 @@ witness_place(WitnessCapture *capture)
 					placed = bms_is_member(id, placing.subplans);
 			}
 			if (!placed)
-				witness_place_modify(&placing, (ModifyTableState *) modify);
+				witness_place_write_modify(&placing, (ModifyTableState *) modify);
 		}
+	witness_place_write_rechecks(&placing);
+	/* EXPLAIN ANALYZE shows how many rows each filter dropped: it tells of all rows. */
 	if (query->instrument_options != 0 && query->dest->mydest == DestNone)
-		witness_place_explained(capture);
+		witness_place_everybody(capture, "explain");
 }

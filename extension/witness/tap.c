@@ -191,7 +191,8 @@ witness_tap_hear(WitnessCapture *capture, WitnessSet *set, TupleTableSlot *slot,
 	}
 }
 
-static inline TupleTableSlot *
+/* The slot that a node's subject stands in, once it has returned a row. */
+TupleTableSlot *
 witness_tap_slot(PlanState *state, WitnessSource source, TupleTableSlot *returned)
 {
 	switch (source)
@@ -234,9 +235,15 @@ witness_tap_exec(PlanState *state)
 
 	if (unlikely(node == NULL))
 		elog(ERROR, "a tapped plan node has lost its tap");
+	if (node->feeds != NULL)
+		witness_modify_settle(node->feeds);
 	slot = node->original(state);
+	if (node->modify != NULL)
+		witness_modify_settle(node->modify);
 	if (TupIsNull(slot))
 		return slot;
+	if (node->feeds != NULL)
+		witness_modify_hand(node->feeds, slot);
 	node->rows++;
 	for (WitnessTap *tap = node->taps; tap != NULL; tap = tap->next)
 	{
@@ -313,6 +320,7 @@ witness_tap_node(WitnessCapture *capture, PlanState *state)
 		return node;
 	node = MemoryContextAllocZero(capture->memory, sizeof(WitnessTapNode));
 	node->state = state;
+	node->estate = state->state;
 	node->original = state->ExecProcNodeReal;
 	node->capture = capture;
 	node->next = capture->nodes;
@@ -341,11 +349,24 @@ witness_tap_add(WitnessCapture *capture, PlanState *state, WitnessSource source,
 	tap->set = set;
 	tap->next = node->taps;
 	node->taps = tap;
-	ExecSetExecProcNode(state,
-						tap->next == NULL && tap->plain &&
-								(source == WITNESS_SOURCE_RESULT || source == WITNESS_SOURCE_SCAN)
-							? witness_tap_exec_one
-							: witness_tap_exec);
+	ExecSetExecProcNode(
+		state, tap->next == NULL && tap->plain && node->modify == NULL && node->feeds == NULL &&
+					   (source == WITNESS_SOURCE_RESULT || source == WITNESS_SOURCE_SCAN)
+				   ? witness_tap_exec_one
+				   : witness_tap_exec);
+}
+
+/* Settles what a node that writes or locks does with each row of its child. */
+void
+witness_tap_settle(WitnessCapture *capture, PlanState *state, struct WitnessModify *modify,
+				   PlanState *child)
+{
+	witness_tap_node(capture, state)->modify = modify;
+	ExecSetExecProcNode(state, witness_tap_exec);
+	if (!witness_tap_possible(child))
+		return;
+	witness_tap_node(capture, child)->feeds = modify;
+	ExecSetExecProcNode(child, witness_tap_exec);
 }
 
 /* Notes where a row stands while a node works on it. */
@@ -356,6 +377,7 @@ witness_tap_point(WitnessCapture *capture, PlanState *state, WitnessSource sourc
 	WitnessPoint *point = MemoryContextAllocZero(capture->memory, sizeof(WitnessPoint));
 
 	point->state = state;
+	point->estate = state->state;
 	point->source = source;
 	point->attnum = attnum;
 	point->type = type;
@@ -391,6 +413,7 @@ witness_tap_error_point(WitnessCapture *capture, WitnessPoint *point, TupleTable
 void
 witness_tap_error(WitnessCapture *capture)
 {
+	witness_modify_error(capture);
 	for (WitnessPoint *point = capture->points; point != NULL; point = point->next)
 	{
 		if (point->source == WITNESS_SOURCE_HEAP)
@@ -451,11 +474,32 @@ witness_tap_conflict(WitnessCapture *capture, ResultRelInfo *target, WitnessSet 
 	MemoryContextSwitchTo(old);
 }
 
-/* Drops a capture's taps from the table; its nodes are about to be freed. */
+/*
+ * Drops a capture's taps from the table: those of one execution state, or all of them.
+ * The nodes are about to be freed, and others may come to be at their addresses.
+ */
 void
-witness_tap_forget(WitnessCapture *capture)
+witness_tap_forget(WitnessCapture *capture, const EState *estate)
 {
-	for (WitnessTapNode *node = capture->nodes; node != NULL; node = node->next)
+	WitnessTapNode **at = &capture->nodes;
+
+	while (*at != NULL)
+	{
+		WitnessTapNode *node = *at;
+
+		if (estate != NULL && node->estate != estate)
+		{
+			at = &node->next;
+			continue;
+		}
 		witness_tap_remove(node);
-	capture->nodes = NULL;
+		*at = node->next;
+	}
+	for (WitnessPoint **point = &capture->points; estate != NULL && *point != NULL;)
+	{
+		if ((*point)->estate == estate)
+			*point = (*point)->next;
+		else
+			point = &(*point)->next;
+	}
 }

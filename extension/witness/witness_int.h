@@ -153,6 +153,7 @@ typedef struct WitnessCapture
 	WitnessFollowCache *follows;
 	struct WitnessTapNode *nodes;
 	struct WitnessPoint *points;
+	struct WitnessModify *modifies;
 	bool dirty;
 	bool existence; /* a foreign key's check: nothing but existence is told */
 	uint64 opens_before;
@@ -213,7 +214,10 @@ typedef struct WitnessTapNode
 	ExecProcNodeMtd original;
 	WitnessCapture *capture;
 	WitnessTap *taps;
-	uint64 rows; /* returned so far */
+	const EState *estate;
+	struct WitnessModify *modify; /* this node writes or locks */
+	struct WitnessModify *feeds;  /* the node above does */
+	uint64 rows;				  /* returned so far */
 	struct WitnessTapNode *next;
 } WitnessTapNode;
 
@@ -222,6 +226,7 @@ typedef struct WitnessPoint
 {
 	struct WitnessPoint *next;
 	PlanState *state;
+	const EState *estate;
 	WitnessSource source;
 	AttrNumber attnum;
 	Oid type;
@@ -238,7 +243,11 @@ extern void witness_tap_add(WitnessCapture *capture, PlanState *state, WitnessSo
 							AttrNumber attnum, Oid type, WitnessSet *set);
 extern void witness_tap_conflict(WitnessCapture *capture, ResultRelInfo *target, WitnessSet *set,
 								 AttrNumber attnum, Oid type);
-extern void witness_tap_forget(WitnessCapture *capture);
+extern void witness_tap_settle(WitnessCapture *capture, PlanState *state,
+							   struct WitnessModify *modify, PlanState *child);
+extern TupleTableSlot *witness_tap_slot(PlanState *state, WitnessSource source,
+										TupleTableSlot *returned);
+extern void witness_tap_forget(WitnessCapture *capture, const EState *estate);
 extern void witness_tap_hear(WitnessCapture *capture, WitnessSet *set, TupleTableSlot *slot,
 							 AttrNumber attnum, Oid type);
 
@@ -283,6 +292,28 @@ extern void witness_follow_forget(WitnessFollowCache *caches);
 /* ---- place.c: which taps a plan needs ---- */
 
 extern void witness_place(WitnessCapture *capture);
+extern void witness_place_write_recheck(WitnessCapture *capture, PlanState *state);
+extern void witness_place_everybody(WitnessCapture *capture, const char *reason);
+
+/* ---- modify.c: what became of rows that a node writes or locks ---- */
+
+typedef struct WitnessModify WitnessModify;
+
+extern WitnessModify *witness_modify_start(WitnessCapture *capture, PlanState *state);
+extern void witness_modify_flow(WitnessModify *modify, WitnessSource source, AttrNumber attnum,
+								Oid type, WitnessSet *acted, WitnessSet *idle, bool tapped);
+extern void witness_modify_stored(WitnessModify *modify);
+extern void witness_modify_recheck_ahead(WitnessModify *modify);
+extern void witness_modify_settle(WitnessModify *modify);
+extern void witness_modify_hand(WitnessModify *modify, TupleTableSlot *row);
+extern void witness_modify_error(WitnessCapture *capture);
+
+/* ---- conflict.c: whose row a constraint tells of ---- */
+
+extern void witness_conflict_nothing(WitnessCapture *capture, ModifyTableState *state);
+extern void witness_conflict_error(WitnessCapture *capture);
+extern void witness_conflict_deferrable(WitnessCapture *capture, ResultRelInfo *target,
+										WitnessRelation *relation, CmdType operation);
 
 /* ---- plan.c: help from the planner ---- */
 
