@@ -356,6 +356,32 @@ GRANT SELECT ON ward.watches TO ward_officer, ward_auditor;
 COMMENT ON VIEW ward.watches IS
 	'what is watched, since when, and the indexes that would serve better with the subject included';
 
+-- Which watched table was copied to which other one; copies.c writes it as part of the
+-- transaction that copies, and reads the columns by number.
+CREATE TABLE _ward.copy (
+	source regclass NOT NULL,
+	copy regclass NOT NULL,
+	made_at timestamptz NOT NULL,
+	made_by name NOT NULL,
+	made_by_what text NOT NULL
+);
+CREATE INDEX copy_source ON _ward.copy (copy, source);
+REVOKE ALL ON _ward.copy FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('_ward.copy', '');
+COMMENT ON TABLE _ward.copy IS 'tables that were filled out of watched ones, when and by whom first';
+
+CREATE VIEW ward.unwatched_copies AS
+SELECT DISTINCT ON (c.copy, c.source) c.source, c.copy, c.made_at, c.made_by, c.made_by_what
+  FROM _ward.copy c JOIN pg_catalog.pg_class k ON k.oid = c.copy
+ WHERE NOT EXISTS (SELECT FROM _ward.watch w
+                    WHERE w.target = c.copy
+                       OR w.target IN (SELECT a.relid FROM pg_catalog.pg_partition_ancestors(c.copy) a))
+ ORDER BY c.copy, c.source, c.made_at;
+REVOKE ALL ON ward.unwatched_copies FROM PUBLIC;
+GRANT SELECT ON ward.unwatched_copies TO ward_officer, ward_auditor;
+COMMENT ON VIEW ward.unwatched_copies IS
+	'tables and materialized views that were filled out of watched tables, exist, and are not watched';
+
 -- A dropped table takes its watch along; a renamed column stays watched.
 CREATE FUNCTION _ward.forget_dropped() RETURNS event_trigger
 	LANGUAGE plpgsql SECURITY DEFINER
@@ -381,6 +407,8 @@ BEGIN
 				USING HINT = 'Reads of the table are no longer witnessed by this column. Call ward.watch with the column that now says whom a row is about.';
 		END IF;
 	END LOOP;
+	DELETE FROM _ward.copy c USING pg_catalog.pg_event_trigger_dropped_objects() d
+	 WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid IN (c.copy, c.source) AND d.objsubid = 0;
 	-- Rows that led to people through what was dropped lead nowhere now.
 	LOOP
 		SELECT w.target, w.subject, w.class, w.follows INTO gone FROM _ward.watch w

@@ -125,7 +125,10 @@ witness_ExecutorFinish(QueryDesc *queryDesc)
 	PG_END_TRY();
 	frames = outer;
 	if (capture != NULL)
+	{
 		witness_capture_finish(capture);
+		witness_copies_finished(capture);
+	}
 }
 
 static void
@@ -151,6 +154,10 @@ witness_utility_frame(PlannedStmt *pstmt, const char *queryString, bool readOnly
 	const int outer = frames;
 	const int writes = witness_copy_depth();
 	const WitnessUtility running = witness_utility_running;
+	Node *statement = pstmt->utilityStmt;
+	WitnessCopies copies;
+
+	witness_copies_begin(&copies, statement);
 
 	PG_TRY();
 	{
@@ -167,6 +174,7 @@ witness_utility_frame(PlannedStmt *pstmt, const char *queryString, bool readOnly
 	{
 		frames = outer;
 		witness_utility_running = running;
+		witness_copies_end(&copies, statement, true);
 		witness_copy_end(writes, true);
 		witness_capture_write_all();
 		PG_RE_THROW();
@@ -175,6 +183,7 @@ witness_utility_frame(PlannedStmt *pstmt, const char *queryString, bool readOnly
 	frames = outer;
 	witness_utility_running = running;
 	witness_copy_end(writes, false);
+	witness_copies_end(&copies, statement, false);
 }
 
 static void

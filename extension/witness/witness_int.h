@@ -289,6 +289,18 @@ extern uint8 witness_follow_add(WitnessFollowCache **caches, MemoryContext memor
 								TrailSubjectSet *people);
 extern void witness_follow_forget(WitnessFollowCache *caches);
 
+/* ---- copies.c: watched rows in tables that are not watched ---- */
+
+typedef struct WitnessCopies
+{
+	struct WitnessCopies *outer;
+	List *sources; /* oids of watched relations */
+} WitnessCopies;
+
+extern void witness_copies_finished(WitnessCapture *capture);
+extern void witness_copies_begin(WitnessCopies *frame, Node *statement);
+extern void witness_copies_end(WitnessCopies *frame, Node *statement, bool failed);
+
 /* ---- place.c: which taps a plan needs ---- */
 
 extern void witness_place(WitnessCapture *capture);
