@@ -5,6 +5,8 @@ CREATE FUNCTION _ward.literal_query(definition text, opening boolean) RETURNS te
 	LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'ward_literal_query';
 CREATE FUNCTION _ward.literal_expression(relation oid, definition text, opening boolean) RETURNS text
 	LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'ward_literal_expression';
+CREATE FUNCTION _ward.literal_condition(relation oid, definition text, opening boolean) RETURNS text
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'ward_literal_condition';
 CREATE FUNCTION _ward.literal_default(relation oid, definition text, sealed oid, base oid) RETURNS text
 	LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'ward_literal_default';
 CREATE FUNCTION _ward.literal_by_tag(expression text, attnum smallint) RETURNS boolean
@@ -13,7 +15,7 @@ CREATE FUNCTION _ward.literal_uses(expression text, attnum smallint) RETURNS boo
 	LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'ward_literal_uses';
 CREATE FUNCTION _ward.protect_rows(relation oid) RETURNS double precision
 	LANGUAGE c STRICT VOLATILE AS 'MODULE_PATHNAME', 'ward_protect_rows';
-REVOKE ALL ON FUNCTION _ward.literal_query(text, boolean), _ward.literal_expression(oid, text, boolean),
+REVOKE ALL ON FUNCTION _ward.literal_query(text, boolean), _ward.literal_expression(oid, text, boolean), _ward.literal_condition(oid, text, boolean),
 	_ward.literal_default(oid, text, oid, oid), _ward.literal_by_tag(text, smallint), _ward.literal_uses(text, smallint),
 	_ward.protect_rows(oid) FROM PUBLIC;
 
@@ -21,7 +23,8 @@ REVOKE ALL ON FUNCTION _ward.literal_query(text, boolean), _ward.literal_express
 -- root itself or a partition or child of it.
 CREATE TYPE _ward.protect_column AS (root oid, relation oid, attnum smallint, name name);
 -- A statement that puts something back: head, then a definition with its literals
--- changed ('q' a query, 'e' an expression over relation, 'd' a default of base type), then tail.
+-- changed ('q' a query, 'e' an expression over relation, 't' a trigger's condition, 'd' a
+-- default of base type), then tail.
 CREATE TYPE _ward.protect_piece AS (head text, kind "char", definition text, relation oid, base oid, tail text);
 -- Steps are undone from the highest rank down before the conversion and put back from
 -- the lowest rank up.

@@ -205,27 +205,37 @@ BEGIN
 	RETURN step;
 END
 $$;
-CREATE FUNCTION _ward.protect_trigger_step(trigger_oid oid) RETURNS _ward.protect_step
+CREATE FUNCTION _ward.protect_trigger_step(trigger_oid oid, opening boolean) RETURNS _ward.protect_step
 	LANGUAGE plpgsql STABLE
 	SET search_path = pg_catalog, pg_temp
 	AS $$
 DECLARE
 	t record;
 	step _ward.protect_step;
+	condition text;
+	clause text;
+	place integer;
 BEGIN
 	SELECT g.*, g.tgrelid::regclass AS relation, pg_catalog.pg_get_triggerdef(g.oid) AS definition
 	  INTO t FROM pg_catalog.pg_trigger g WHERE g.oid = trigger_oid;
 	step.rank := 200;
 	step.object := pg_catalog.pg_describe_object('pg_trigger'::regclass, trigger_oid, 0);
-	IF t.tgqual IS NOT NULL AND pg_catalog.regexp_replace(t.definition, ' EXECUTE FUNCTION .*$', '') ~ '''' THEN
+	condition := _ward.literal_condition(t.tgrelid, t.tgqual::text, NULL);
+	clause := 'WHEN (' || condition || ') EXECUTE FUNCTION ';
+	place := pg_catalog.strpos(t.definition, clause);
+	-- Also a name or an argument could read like it: then it is there twice.
+	IF place = 0 OR pg_catalog.strpos(pg_catalog.substr(t.definition, place + 1), clause) > 0 THEN
 		step.action := 'refuse';
-		step.what_to_do := 'drop this trigger, and create it again afterwards: its condition holds literals';
+		step.what_to_do := 'drop this trigger, and create it again afterwards: its condition can not be changed';
 		RETURN step;
 	END IF;
 	step.action := 'carry';
-	step.what_to_do := CASE WHEN t.tgqual IS NULL THEN 'created again' ELSE 'created again; what opens the column in its condition needs the right to' END;
+	step.what_to_do := CASE WHEN t.tgqual IS NULL OR opening THEN 'created again'
+		ELSE 'created again, its literals sealed; what opens the column in its condition needs the right to' END;
 	step.remove := ARRAY[pg_catalog.format('DROP TRIGGER %I ON %s', t.tgname, t.relation)];
-	step.restore := ARRAY[_ward.plain(t.definition)]
+	step.restore := CASE WHEN t.tgqual IS NULL THEN ARRAY[_ward.plain(t.definition)]
+		ELSE ARRAY[ROW(pg_catalog.left(t.definition, place + 5), 't', condition, t.tgrelid, NULL,
+		               pg_catalog.substr(t.definition, place + 6 + pg_catalog.length(condition)))::_ward.protect_piece] END
 		|| CASE WHEN t.tgenabled <> 'O'
 		        THEN _ward.plain(pg_catalog.format('ALTER TABLE %s %s TRIGGER %I', t.relation,
 		                         CASE t.tgenabled WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END, t.tgname)) END
@@ -233,7 +243,7 @@ BEGIN
 	RETURN step;
 END
 $$;
-REVOKE ALL ON FUNCTION _ward.protect_policy_step(oid, _ward.protect_column[], boolean), _ward.protect_trigger_step(oid) FROM PUBLIC;
+REVOKE ALL ON FUNCTION _ward.protect_policy_step(oid, _ward.protect_column[], boolean), _ward.protect_trigger_step(oid, boolean) FROM PUBLIC;
 
 -- Everything that depends on a column and is no index, constraint or view.
 CREATE FUNCTION _ward.protect_other_steps(columns _ward.protect_column[], opening boolean) RETURNS SETOF _ward.protect_step
@@ -285,7 +295,7 @@ BEGIN
 			step := _ward.protect_policy_step(d.objid, columns, opening);
 		ELSIF d.classid = 'pg_trigger'::regclass THEN
 			CONTINUE WHEN d.tgparentid <> 0;
-			step := _ward.protect_trigger_step(d.objid);
+			step := _ward.protect_trigger_step(d.objid, opening);
 		ELSIF d.classid = 'pg_rewrite'::regclass THEN
 			step.what_to_do := 'drop this rule, and create it again afterwards';
 		ELSIF d.classid = 'pg_statistic_ext'::regclass THEN

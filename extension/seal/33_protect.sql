@@ -125,6 +125,7 @@ BEGIN
 	RETURN piece.head || CASE piece.kind
 		WHEN 'q' THEN _ward.literal_query(piece.definition, opening)
 		WHEN 'e' THEN _ward.literal_expression(piece.relation, piece.definition, opening)
+		WHEN 't' THEN _ward.literal_condition(piece.relation, piece.definition, opening)
 		WHEN 'd' THEN _ward.literal_default(piece.relation, piece.definition,
 		                                    CASE WHEN opening THEN 0 ELSE _ward.sealed_type(piece.base::regtype)::oid END, piece.base)
 		ELSE '' END || piece.tail;

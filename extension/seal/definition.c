@@ -17,6 +17,7 @@
 
 #include "access/table.h"
 #include "access/xact.h"
+#include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "parser/analyze.h"
 #include "parser/parse_coerce.h"
@@ -27,6 +28,7 @@
 #include "parser/parser.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
+#include "utils/ruleutils.h"
 
 /* How many ways to parse there are. */
 #define DEFINITION_ATTEMPTS 3
@@ -134,6 +136,20 @@ seal_definition_column(ParseState *pstate, ColumnRef *reference)
 
 /* ---------------------------------------------------------------- parsing */
 
+/* The two rows that a trigger's condition sees, as CREATE TRIGGER numbers them. */
+static List *
+seal_definition_add_rows(ParseState *pstate, Relation relation)
+{
+	static const char *const names[] = {"old", "new"};
+
+	for (int i = 0; i < 2; i++)
+		addNSItemToQuery(pstate,
+						 addRangeTableEntryForRelation(pstate, relation, AccessShareLock,
+													   makeAlias(names[i], NIL), false, false),
+						 false, true, true);
+	return pstate->p_rtable;
+}
+
 static Node *
 seal_definition_parse(DefinitionContext *context)
 {
@@ -157,12 +173,17 @@ seal_definition_parse(DefinitionContext *context)
 		select = (SelectStmt *) raw->stmt;
 		if (!IsA(select, SelectStmt) || list_length(select->targetList) != 1)
 			elog(ERROR, "a definition is not one expression");
-		item = addRangeTableEntryForRelation(pstate, context->relation, AccessShareLock, NULL,
-											 false, true);
-		addNSItemToQuery(pstate, item, false, true, true);
+		if (context->kind == EXPR_KIND_TRIGGER_WHEN)
+			(void) seal_definition_add_rows(pstate, context->relation);
+		else
+		{
+			item = addRangeTableEntryForRelation(pstate, context->relation, AccessShareLock, NULL,
+												 false, true);
+			addNSItemToQuery(pstate, item, false, true, true);
+		}
 		result =
 			transformExpr(pstate, linitial_node(ResTarget, select->targetList)->val, context->kind);
-		if (context->kind == EXPR_KIND_POLICY)
+		if (context->kind == EXPR_KIND_POLICY || context->kind == EXPR_KIND_TRIGGER_WHEN)
 			result = coerce_to_boolean(pstate, result, "WHERE");
 		assign_expr_collations(pstate, result);
 	}
@@ -250,4 +271,28 @@ seal_definition_expression(Relation relation, const char *text, ParseExprKind ki
 		elog(ERROR, "a definition is not one expression");
 	context.raw = linitial_node(RawStmt, statements);
 	return seal_definition_run(&context);
+}
+
+/*
+ * See sealed_int.h.  The server prints no expression over two rows but in a query, so it
+ * is given one that returns the condition.
+ */
+char *
+seal_definition_print_condition(Relation relation, Node *condition)
+{
+	static const char select[] = " SELECT";
+	ParseState *pstate = make_parsestate(NULL);
+	Query *query = makeNode(Query);
+	char *text;
+
+	query->commandType = CMD_SELECT;
+	query->rtable = seal_definition_add_rows(pstate, relation);
+	query->jointree = makeFromExpr(NIL, NULL);
+	query->targetList = list_make1(makeTargetEntry((Expr *) condition, 1, NULL, false));
+	text = pg_get_querydef(query, false);
+	if (strncmp(text, select, strlen(select)) != 0)
+		elog(ERROR, "unexpected form of a query");
+	free_parsestate(pstate);
+	text += strlen(select);
+	return *text == ' ' ? text + 1 : text;
 }

@@ -44,6 +44,7 @@
 
 WARD_FUNCTION(ward_literal_query);
 WARD_FUNCTION(ward_literal_expression);
+WARD_FUNCTION(ward_literal_condition);
 WARD_FUNCTION(ward_literal_default);
 WARD_FUNCTION(ward_literal_by_tag);
 WARD_FUNCTION(ward_literal_uses);
@@ -405,6 +406,37 @@ ward_literal_expression(PG_FUNCTION_ARGS)
 	Node *expression = seal_definition_expression(relation, definition, EXPR_KIND_POLICY);
 	text *result = seal_literal_print(relation, seal_literal_mutate(expression, &literals));
 
+	table_close(relation, AccessShareLock);
+	PG_RETURN_TEXT_P(result);
+}
+
+/*
+ * literal_condition(relation, definition, opening): a trigger's condition.  As it stands
+ * where the definition is a stored expression and nothing is to be changed (opening is
+ * NULL).
+ */
+Datum
+ward_literal_condition(PG_FUNCTION_ARGS)
+{
+	Relation relation;
+	char *definition;
+	LiteralContext literals = {.opening = false};
+	Node *condition;
+	text *result;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	relation = table_open(PG_GETARG_OID(0), AccessShareLock);
+	definition = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	if (PG_ARGISNULL(2))
+		condition = stringToNode(definition);
+	else
+	{
+		literals.opening = PG_GETARG_BOOL(2);
+		condition = seal_literal_mutate(
+			seal_definition_expression(relation, definition, EXPR_KIND_TRIGGER_WHEN), &literals);
+	}
+	result = cstring_to_text(seal_definition_print_condition(relation, condition));
 	table_close(relation, AccessShareLock);
 	PG_RETURN_TEXT_P(result);
 }

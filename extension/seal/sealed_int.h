@@ -78,6 +78,8 @@ extern struct varlena *seal_sealed_ops_probe(struct varlena *value, SealKeyId ke
 extern Query *seal_definition_query(const char *text);
 /* Over a table's columns. */
 extern Node *seal_definition_expression(Relation relation, const char *text, ParseExprKind kind);
+/* A trigger's condition, whose rows are called old and new, as text. */
+extern char *seal_definition_print_condition(Relation relation, Node *condition);
 
 /* ---- sealed_type.c: the catalog's oids of the sealed types ---- */
 
