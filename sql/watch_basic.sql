@@ -60,4 +60,4 @@ DROP ROLE watch_nobody;
 SET ward.capture = off;
 RESET ward.capture;
 SELECT ward.sync() IS NOT NULL AS synced;
-SELECT DISTINCT detail ->> 'setting' AS setting, detail ->> 'value' AS value FROM ward.events WHERE kind = 'setting.changed';
+SELECT DISTINCT detail ->> 'setting' AS setting, detail ->> 'value' AS value FROM ward.events WHERE kind = 'setting.changed' AND detail ->> 'setting' = 'ward.capture';

@@ -202,4 +202,14 @@ core_compat_index_beginscan(Relation table, Relation index, Snapshot snapshot, i
 #endif
 }
 
+/* Under which identity the client authenticated, or NULL. */
+#include "libpq/libpq-be.h"
+#include "miscadmin.h"
+
+#if PG_VERSION_NUM >= 160000
+#define core_compat_authenticated_as() (MyClientConnectionInfo.authn_id)
+#else
+#define core_compat_authenticated_as() (MyProcPort->authn_id)
+#endif
+
 #endif /* WARD_CORE_COMPAT_H */

@@ -63,7 +63,12 @@ AS $$
 			   CASE WHEN u.rows > 0
 					THEN 'read on a path that names nobody: all who are in the table now are counted; whoever was deleted since is not' END,
 			   CASE WHEN u.keyless > 0
-					THEN 'rows were read that name nobody, because their key is NULL or leads to no row' END), '')
+					THEN 'rows were read that name nobody, because their key is NULL or leads to no row' END,
+			   (SELECT format('%s blind spots touch this time: see ward.blind_spots', count(*))
+				FROM _ward.blind_spots_in($1) b
+				WHERE b.widens AND ($2 IS NULL OR b.role IS NULL OR b.role = ANY ($2))
+				  AND ($6 IS NULL OR b.session IS NULL OR b.session = ANY ($6))
+				HAVING count(*) > 0)), '')
 	FROM traffic t
 	LEFT JOIN people p ON p.subject_class = t.subject_class AND p.certain = t.certain
 	LEFT JOIN unnamed u ON u.subject_class = t.subject_class AND u.certain = t.certain

@@ -224,7 +224,7 @@ trail_record_disclosure(const TrailDisclosure *disclosure)
 }
 
 static TrailPosition
-trail_record_event_body(const char *kind, const TrailField *fields, int nfields)
+trail_record_event_body(const char *kind, const TrailField *fields, int nfields, bool cluster)
 {
 	TrailPosition context = trail_context_position(InvalidOid);
 	MemoryContext old = trail_record_enter();
@@ -233,6 +233,8 @@ trail_record_event_body(const char *kind, const TrailField *fields, int nfields)
 
 	initStringInfo(&leaf);
 	trail_record_leaf_header(&leaf, TRAIL_KIND_EVENT);
+	if (cluster)
+		memset(leaf.data + TRAIL_LEAF_HEADER - sizeof(Oid), 0, sizeof(Oid));
 	trail_record_varint(&leaf, context);
 	trail_record_string(&leaf, kind);
 	trail_record_varint(&leaf, nfields);
@@ -247,27 +249,41 @@ trail_record_event_body(const char *kind, const TrailField *fields, int nfields)
 }
 
 /*
- * See trail.h.  Raises WD3xx.  While pg_upgrade fills a new server, its DDL is not
+ * While pg_upgrade fills a new server, its DDL is not
  * recorded there: the trail that goes on is the old server's, which is not in place yet.
  * Nothing can be disclosed meanwhile: disclosures are refused where there is no trail.
  */
-TrailPosition
-trail_record_event(const char *kind, const TrailField *fields, int nfields)
+static TrailPosition
+trail_record_event_any(const char *kind, const TrailField *fields, int nfields, bool cluster)
 {
 	TrailPosition position;
 
 	if (IsBinaryUpgrade && !trail_append_begun())
 		return TRAIL_POSITION_INVALID;
 	trail_append_ensure();
-	position = trail_record_event_body(kind, fields, nfields);
+	position = trail_record_event_body(kind, fields, nfields, cluster);
 	if (trail_record_notify != NULL)
 		trail_record_notify();
 	return position;
+}
+
+/* See trail.h.  Raises WD3xx. */
+TrailPosition
+trail_record_event(const char *kind, const TrailField *fields, int nfields)
+{
+	return trail_record_event_any(kind, fields, nfields, false);
+}
+
+/* See trail.h.  Raises WD3xx. */
+TrailPosition
+trail_record_cluster_event(const char *kind, const TrailField *fields, int nfields)
+{
+	return trail_record_event_any(kind, fields, nfields, true);
 }
 
 /* For append.c: an event that says how this trail came up. */
 void
 trail_record_started(const char *kind, const TrailField *fields, int nfields)
 {
-	trail_record_event_body(kind, fields, nfields);
+	trail_record_event_body(kind, fields, nfields, false);
 }

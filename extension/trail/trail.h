@@ -203,6 +203,13 @@ typedef struct TrailField
 extern TrailPosition trail_record_event(const char *kind, const TrailField *fields, int nfields);
 
 /*
+ * One that concerns the whole cluster: every database's index takes it, but not the context
+ * of another database, so that the fields must say who acted.
+ */
+extern TrailPosition trail_record_cluster_event(const char *kind, const TrailField *fields,
+												int nfields);
+
+/*
  * Learns the name of a role while the catalog can be read, for records that are
  * written when it can't (a transaction that aborts).  Outside a transaction it does
  * nothing.  What parallel workers write is attributed to their leader's session.

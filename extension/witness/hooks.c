@@ -7,8 +7,12 @@
 #include "access/parallel.h"
 #include "catalog/objectaccess.h"
 #include "executor/executor.h"
+#include "libpq/auth.h"
+#include "libpq/libpq-be.h"
 #include "miscadmin.h"
 #include "optimizer/planner.h"
+#include "replication/walsender.h"
+#include "storage/proc.h"
 #include "tcop/utility.h"
 
 static planner_hook_type prev_planner_hook = NULL;
@@ -18,6 +22,8 @@ static ExecutorFinish_hook_type prev_ExecutorFinish_hook = NULL;
 static ExecutorEnd_hook_type prev_ExecutorEnd_hook = NULL;
 static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
 static object_access_hook_type prev_object_access_hook = NULL;
+static ClientAuthentication_hook_type prev_ClientAuthentication_hook = NULL;
+static emit_log_hook_type prev_emit_log_hook = NULL;
 
 static PlannedStmt *
 witness_planner(Query *parse, const char *query_string, int cursorOptions,
@@ -39,10 +45,23 @@ static int frames = 0;
 static void
 witness_ExecutorStart(QueryDesc *queryDesc, int eflags)
 {
-	if (prev_ExecutorStart_hook)
-		prev_ExecutorStart_hook(queryDesc, eflags);
-	else
-		standard_ExecutorStart(queryDesc, eflags);
+	witness_audit_session();
+	witness_raw_capture();
+	PG_TRY();
+	{
+		if (prev_ExecutorStart_hook)
+			prev_ExecutorStart_hook(queryDesc, eflags);
+		else
+			standard_ExecutorStart(queryDesc, eflags);
+	}
+	PG_CATCH();
+	{
+		witness_audit_refused(queryDesc->plannedstmt);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
+		witness_raw_plan(queryDesc->plannedstmt);
 	if (witness_setting_capture && !(eflags & EXEC_FLAG_EXPLAIN_ONLY) && witness_watch_any())
 	{
 		witness_wire_install();
@@ -85,6 +104,7 @@ witness_ExecutorRun(QueryDesc *queryDesc, ScanDirection direction, uint64 count,
 			witness_tap_error(capture);
 		}
 		witness_capture_write_all();
+		witness_audit_refused(queryDesc->plannedstmt);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
@@ -155,6 +175,7 @@ witness_utility_frame(PlannedStmt *pstmt, const char *queryString, bool readOnly
 	const int writes = witness_copy_depth();
 	const WitnessUtility running = witness_utility_running;
 	Node *statement = pstmt->utilityStmt;
+	const bool view = IsA(statement, ViewStmt);
 	WitnessCopies copies;
 
 	witness_copies_begin(&copies, statement);
@@ -184,6 +205,8 @@ witness_utility_frame(PlannedStmt *pstmt, const char *queryString, bool readOnly
 	witness_utility_running = running;
 	witness_copy_end(writes, false);
 	witness_copies_end(&copies, statement, false);
+	if (view && witness_setting_capture)
+		witness_audit_made(statement);
 }
 
 static void
@@ -207,12 +230,40 @@ witness_object_access(ObjectAccessType access, Oid class, Oid object, int subobj
 {
 	if (prev_object_access_hook)
 		prev_object_access_hook(access, class, object, subobject, arg);
+	if (access == OAT_FUNCTION_EXECUTE)
+		witness_raw_function(object);
 	if (!witness_setting_capture)
 		return;
 	if (access == OAT_FUNCTION_EXECUTE)
 		witness_defer_function(object);
 	else if (access == OAT_DROP)
 		witness_utility_dropping(class, object, subobject);
+}
+
+/* Failed or not; not for those whom nothing was asked, as they went away. */
+static void
+witness_ClientAuthentication(Port *port, int status)
+{
+	if (prev_ClientAuthentication_hook)
+		prev_ClientAuthentication_hook(port, status);
+	if (status == STATUS_OK && am_walsender)
+		witness_raw_walsender(port);
+	else if (status == STATUS_ERROR)
+		witness_audit_login_failed(port);
+}
+
+/* A client that is turned away without being asked for anything comes by no other hook. */
+static void
+witness_emit_log(ErrorData *error)
+{
+	if (prev_emit_log_hook)
+		prev_emit_log_hook(error);
+	if (unlikely(error->elevel == FATAL) && MyProcPort != NULL && !OidIsValid(MyDatabaseId) &&
+		MyProc != NULL &&
+		(ERRCODE_TO_CATEGORY(error->sqlerrcode) ==
+			 ERRCODE_TO_CATEGORY(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION) ||
+		 error->sqlerrcode == ERRCODE_UNDEFINED_DATABASE))
+		witness_audit_login_failed(MyProcPort);
 }
 
 /* See witness.h. */
@@ -223,6 +274,7 @@ witness_init(void)
 	witness_watch_init();
 	witness_defer_init();
 	witness_write_init();
+	witness_raw_init();
 	EnableQueryId();
 
 	prev_planner_hook = planner_hook;
@@ -239,4 +291,8 @@ witness_init(void)
 	ProcessUtility_hook = witness_ProcessUtility;
 	prev_object_access_hook = object_access_hook;
 	object_access_hook = witness_object_access;
+	prev_ClientAuthentication_hook = ClientAuthentication_hook;
+	ClientAuthentication_hook = witness_ClientAuthentication;
+	prev_emit_log_hook = emit_log_hook;
+	emit_log_hook = witness_emit_log;
 }

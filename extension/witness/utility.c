@@ -7,9 +7,6 @@
  * evaluates something for each row) is recorded before it runs, as ALL: evidence first,
  * also where the statement fails later.  COPY FROM, TRUNCATE and DROP name whom they
  * write or remove (copy.c, removal.c).
- *
- * A change of a setting that weakens capture is recorded here as well, before it
- * takes effect.
  */
 #include "witness/witness_int.h"
 
@@ -52,7 +49,7 @@ witness_utility_text(void)
 }
 
 /* Statement numbers of utility statements share the executor's counter. */
-static void
+void
 witness_utility_all(WitnessRelation *relation, const char *reason)
 {
 	WitnessRelation *watched = relation->watched;
@@ -191,35 +188,6 @@ witness_utility_copy_to(CopyStmt *copy)
 	copy->relation = NULL;
 	copy->attlist = NIL;
 	copy->query = (Node *) select;
-}
-
-/* Settings whose change weakens the evidence. */
-static bool
-witness_utility_weakens(const char *name)
-{
-	return name == NULL || pg_strcasecmp(name, "ward.capture") == 0 ||
-		   pg_strcasecmp(name, "ward.durability") == 0 ||
-		   pg_strcasecmp(name, "ward.small_aggregate") == 0 ||
-		   pg_strcasecmp(name, "ward.capture_memory") == 0;
-}
-
-static void
-witness_utility_setting(const VariableSetStmt *set, const char *how)
-{
-	TrailField fields[3];
-	char *value = NULL;
-
-	if (set->kind == VAR_RESET_ALL || !witness_utility_weakens(set->name))
-		return;
-	if (set->kind == VAR_SET_VALUE)
-		value = ExtractSetVariableArgs((VariableSetStmt *) set);
-	fields[0].name = "setting";
-	fields[0].value = set->name;
-	fields[1].name = "value";
-	fields[1].value = value;
-	fields[2].name = "how";
-	fields[2].value = how;
-	trail_record_event("setting.changed", fields, lengthof(fields));
 }
 
 /*
@@ -447,27 +415,31 @@ witness_utility_before(PlannedStmt *statement, const char *source)
 	/* These matter in any database of a server that captures. */
 	if (IsA(node, VariableSetStmt))
 	{
-		witness_utility_setting((VariableSetStmt *) node, "set");
+		witness_audit_setting((VariableSetStmt *) node, "set");
 		return;
 	}
 	if (IsA(node, AlterSystemStmt))
 	{
-		witness_utility_setting(((AlterSystemStmt *) node)->setstmt, "alter system");
+		witness_audit_setting(((AlterSystemStmt *) node)->setstmt, "alter system");
 		return;
 	}
 	if (IsA(node, AlterRoleSetStmt))
 	{
-		witness_utility_setting(((AlterRoleSetStmt *) node)->setstmt, "alter role");
+		witness_audit_setting(((AlterRoleSetStmt *) node)->setstmt, "alter role");
 		return;
 	}
 	if (IsA(node, AlterDatabaseSetStmt))
 	{
-		witness_utility_setting(((AlterDatabaseSetStmt *) node)->setstmt, "alter database");
+		witness_audit_setting(((AlterDatabaseSetStmt *) node)->setstmt, "alter database");
 		return;
 	}
-	if (!witness_setting_capture || !IsTransactionState() || IsAbortedTransactionBlockState())
+	if (!IsTransactionState() || IsAbortedTransactionBlockState())
 		return;
-	if (!witness_watch_any())
+	witness_audit_session();
+	witness_audit_utility(node);
+	witness_raw_utility(node);
+	witness_raw_capture();
+	if (!witness_setting_capture || !witness_watch_any())
 		return;
 
 	switch (nodeTag(node))

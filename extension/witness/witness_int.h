@@ -363,5 +363,27 @@ typedef struct WitnessUtility
 extern WitnessUtility witness_utility_running;
 extern void witness_utility_before(PlannedStmt *statement, const char *source);
 extern void witness_utility_dropping(Oid class, Oid object, int subobject);
+extern void witness_utility_all(WitnessRelation *relation, const char *reason);
+
+/* ---- raw.c: paths that show no rows ---- */
+
+struct Port;
+
+extern void witness_raw_init(void);
+extern void witness_raw_record(const char *kind, const TrailField *more, int count);
+extern void witness_raw_function(Oid function);
+extern void witness_raw_plan(const PlannedStmt *stmt);
+extern void witness_raw_utility(const Node *node);
+extern void witness_raw_capture(void);
+extern void witness_raw_walsender(const struct Port *port);
+
+/* ---- audit.c: what else is told ---- */
+
+extern void witness_audit_utility(const Node *node);
+extern void witness_audit_made(const Node *node);
+extern void witness_audit_setting(const VariableSetStmt *set, const char *how);
+extern void witness_audit_refused(const PlannedStmt *stmt);
+extern void witness_audit_session(void);
+extern void witness_audit_login_failed(const struct Port *port);
 
 #endif /* WARD_WITNESS_INT_H */
