@@ -28,7 +28,6 @@
 #include "port/atomics.h"
 #include "storage/fd.h"
 #include "storage/ipc.h"
-#include "storage/lwlock.h"
 #include "storage/s_lock.h"
 #include "storage/shmem.h"
 #include "utils/memutils.h"
@@ -98,7 +97,7 @@ trail_append_shmem_init(void)
 	}
 }
 
-static int64
+int64
 trail_append_now(void)
 {
 	/* Unix epoch on disk: a stranger's tools need not know PostgreSQL's. */
@@ -229,6 +228,23 @@ trail_append_create(TrailFault *fault)
 	return true;
 }
 
+/*
+ * What a server has signed is on disk before it notes so: no crash makes the trail
+ * shorter or another one.  Somebody cut it, wrote it anew, or put an older copy in
+ * place, and nothing may be appended to that as if nothing had happened.
+ */
+static bool
+trail_append_unsigned(bool another, TrailPosition first, uint64 offset, TrailFault *fault)
+{
+	(void) trail_segment_fault(fault, ERRCODE_WARD_TRAIL_CORRUPT, 0, first, offset,
+							   another ? "what stands before it is not what this server signed"
+									   : "it ends before what this server has signed");
+	fault->hint = "Put the trail back as it was. If that is lost for good, keep the file of "
+				  "ward.signing_key_file aside: the trail then goes on with a new key, and says "
+				  "so. Statements that would disclose watched data are refused until then.";
+	return false;
+}
+
 /* Replays the last segment into the shared state.  Caller holds the lock. */
 static bool
 trail_append_replay(TrailPosition first, TrailFault *fault, bool *unfinished)
@@ -240,6 +256,10 @@ trail_append_replay(TrailPosition first, TrailFault *fault, bool *unfinished)
 	Size len;
 	struct stat st;
 	uint8 hash[TRAIL_HASH_LENGTH];
+	uint8 noted_root[TRAIL_HASH_LENGTH];
+	uint64 noted_size;
+	bool noted;
+	bool signed_well = true;
 	int64 last_at = 0;
 	int fd = trail_segment_open(first, O_RDWR, fault);
 
@@ -259,9 +279,16 @@ trail_append_replay(TrailPosition first, TrailFault *fault, bool *unfinished)
 		*unfinished = (uint64) st.st_size <= trail_segment_header_length(first);
 		return false;
 	}
+	if (!trail_signing_noted(segment.node, &noted, &noted_size, noted_root, fault))
+		return false;
 	trail_segment_scan_begin(&scan, fd, first, segment.length, st.st_size);
 	while ((state = trail_segment_scan_next(&scan, &leaf, &len, fault)) == TRAIL_FRAME_WHOLE)
 	{
+		if (noted && segment.tree.size == noted_size)
+		{
+			trail_tree_root(&segment.tree, hash);
+			signed_well = memcmp(hash, noted_root, TRAIL_HASH_LENGTH) == 0;
+		}
 		trail_tree_leaf(leaf, len, hash);
 		trail_tree_append(&segment.tree, hash);
 		last_at = (int64) trail_segment_get64(leaf + 2);
@@ -271,6 +298,11 @@ trail_append_replay(TrailPosition first, TrailFault *fault, bool *unfinished)
 	trail_segment_scan_end(&scan);
 	if (state == TRAIL_FRAME_BAD)
 		return false;
+	if (!signed_well)
+		return trail_append_unsigned(true, first, scan.offset, fault);
+	/* The checkpoint itself stands behind what it signs. */
+	if (noted && segment.tree.size <= noted_size)
+		return trail_append_unsigned(false, first, scan.offset, fault);
 	shared->torn = 0;
 	shared->switching = false;
 	if (state == TRAIL_FRAME_TORN)
@@ -568,14 +600,13 @@ trail_append_write(const void *frame, Size len, const uint8 hash[TRAIL_HASH_LENG
 }
 
 /* Waits until all positions up to and including this one are on disk. */
-static void
-trail_append_flush(TrailPosition position)
+static bool
+trail_append_flush(TrailPosition position, TrailFault *fault)
 {
-	TrailFault fault;
 	bool done = true;
 
 	if (pg_atomic_read_u64(&shared->synced) > position)
-		return;
+		return true;
 	LWLockAcquire(shared->sync_lock, LW_EXCLUSIVE);
 	if (pg_atomic_read_u64(&shared->synced) <= position)
 	{
@@ -586,15 +617,14 @@ trail_append_flush(TrailPosition position)
 		LWLockAcquire(shared->lock, LW_SHARED);
 		end = shared->tree.size;
 		segment = shared->segment;
-		done = trail_append_open(&fault);
+		done = trail_append_open(fault);
 		LWLockRelease(shared->lock);
-		done = done && trail_segment_sync(append_fd, segment, &fault);
+		done = done && trail_segment_sync(append_fd, segment, fault);
 		if (done)
 			pg_atomic_write_u64(&shared->synced, end);
 	}
 	LWLockRelease(shared->sync_lock);
-	if (!done)
-		trail_segment_raise(&fault);
+	return done;
 }
 
 /* Takes the lock; sleeping on it would cost many times what its holder does. */
@@ -651,9 +681,52 @@ trail_append(const void *leaf, Size len)
 	LWLockRelease(shared->lock);
 	if (!done)
 		trail_segment_raise(&fault);
-	if (trail_setting_durability == TRAIL_DURABILITY_FSYNC)
-		trail_append_flush(position);
+	if (trail_setting_durability == TRAIL_DURABILITY_FSYNC && !trail_append_flush(position, &fault))
+		trail_segment_raise(&fault);
 	return position;
+}
+
+/* Forces all records to disk, also those that recovery found. */
+bool
+trail_append_sync(TrailFault *fault)
+{
+	TrailPosition end;
+
+	if (!trail_append_ready(fault))
+		return false;
+	end = pg_atomic_read_u64(&shared->end);
+	return end == 0 || trail_append_flush(end - 1, fault);
+}
+
+/*
+ * See trail_int.h.  What is signed must be on disk before anybody is shown the
+ * signature: a power failure would make it look like a trail that was cut.
+ */
+bool
+trail_append_about(TrailAppendBuild build, void *arg, TrailFault *fault)
+{
+	static uint8 frame[TRAIL_FRAME_HEADER + TRAIL_CHECKPOINT_MAX];
+	uint8 hash[TRAIL_HASH_LENGTH];
+	TrailPosition position;
+	Size len;
+	bool done;
+
+	if (!trail_append_ready(fault))
+		return false;
+	trail_append_lock();
+	position = shared->tree.size;
+	len = build(shared->node, &shared->tree, frame + TRAIL_FRAME_HEADER, TRAIL_CHECKPOINT_MAX, arg);
+	if (len == 0)
+		done = trail_segment_fault(fault, ERRCODE_WARD_CRYPTO_FAILED, 0, shared->segment,
+								   shared->offset, "could not sign its root");
+	else
+	{
+		trail_segment_frame(frame, frame + TRAIL_FRAME_HEADER, len);
+		trail_tree_leaf(frame + TRAIL_FRAME_HEADER, len, hash);
+		done = trail_append_write((const char *) frame, len + TRAIL_FRAME_HEADER, hash, fault);
+	}
+	LWLockRelease(shared->lock);
+	return done && trail_append_flush(position, fault);
 }
 
 /* Position after the last record; recovers first where needed. */

@@ -74,6 +74,9 @@ static char *session_database = NULL;
 static const char *
 trail_context_role_name(Oid role, char *buffer, Size size)
 {
+	/* A process of the server's own acts as nobody. */
+	if (!OidIsValid(role))
+		return "";
 	for (int i = 0; i < names_count; i++)
 		if (names[i].role == role)
 			return NameStr(names[i].name);

@@ -22,7 +22,9 @@ trail_shmem_request(void)
 		prev_shmem_request_hook();
 	RequestAddinShmemSpace(trail_append_shmem_size());
 	RequestAddinShmemSpace(trail_subject_key_shmem_size());
-	RequestNamedLWLockTranche("WardTrail", 2);
+	RequestAddinShmemSpace(trail_signer_shmem_size());
+	RequestAddinShmemSpace(trail_verify_shmem_size());
+	RequestNamedLWLockTranche("WardTrail", 3);
 	trail_index_table_request();
 }
 
@@ -34,6 +36,8 @@ trail_shmem_startup(void)
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	trail_append_shmem_init();
 	trail_subject_key_shmem_init();
+	trail_verify_shmem_init();
+	trail_signer_shmem_init(&GetNamedLWLockTranche("WardTrail")[2].lock);
 	LWLockRelease(AddinShmemInitLock);
 	trail_index_table_startup();
 }
@@ -88,4 +92,5 @@ trail_init(void)
 	prev_utility_hook = ProcessUtility_hook;
 	ProcessUtility_hook = trail_utility;
 	trail_index_worker_register();
+	trail_signer_register();
 }

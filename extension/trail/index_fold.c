@@ -810,6 +810,8 @@ index_fold_records(Fold *fold, TrailIndexSource *source, TrailPosition *reached)
 			case TRAIL_KIND_SUBJECT:
 				index_fold_write_subjects(&entry);
 				break;
+			case TRAIL_KIND_CHECKPOINT:
+				break;
 		}
 		MemoryContextReset(each);
 	}

@@ -193,6 +193,9 @@ trail_index_source_next(TrailIndexSource *source, TrailIndexEntry *entry)
 			entry->key_lengths = body.lengths;
 			break;
 		}
+		case TRAIL_KIND_CHECKPOINT:
+			/* Of no database; one that claims to be of this is none of the index's. */
+			break;
 		default:
 			ereport(ERROR, (errcode(ERRCODE_WARD_TRAIL_CORRUPT),
 							errmsg("record " UINT64_FORMAT " of the trail is of unknown kind %d",

@@ -530,7 +530,7 @@ trail_segment_frame_follows(TrailScan *scan, TrailFault *fault)
 		/* What a leaf starts with, before the price of a checksum. */
 		if (length < TRAIL_LEAF_HEADER || length > left - at - TRAIL_FRAME_HEADER ||
 			head[TRAIL_FRAME_HEADER] < TRAIL_KIND_CONTEXT ||
-			head[TRAIL_FRAME_HEADER] > TRAIL_KIND_EVENT ||
+			head[TRAIL_FRAME_HEADER] > TRAIL_KIND_LAST ||
 			head[TRAIL_FRAME_HEADER + 1] != TRAIL_RECORD_VERSION)
 			continue;
 		found = trail_segment_crc(head, 4, head + TRAIL_FRAME_HEADER, length) ==

@@ -18,6 +18,10 @@ int trail_setting_segment_size = 16 * 1024;
 int trail_setting_sync_timeout = 60 * 1000;
 int trail_setting_subject_cache = 8 * 1024;
 char *trail_setting_actor = NULL;
+int trail_setting_checkpoint_interval = 60;
+int trail_setting_epoch_interval = 3600;
+char *trail_setting_checkpoint_command = NULL;
+char *trail_setting_signing_key_file = NULL;
 
 static const struct config_enum_entry durability_options[] = {
 	{"write", TRAIL_DURABILITY_WRITE, false},
@@ -48,6 +52,23 @@ trail_setting_init(void)
 							"How long to wait for the index to reach the trail's end.",
 							"0 waits without end.", &trail_setting_sync_timeout, 60 * 1000, 0,
 							INT_MAX, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("ward.checkpoint_interval",
+							"How often the root of the trail is signed, also when nothing happens.",
+							NULL, &trail_setting_checkpoint_interval, 60, 1, 3600, PGC_SIGHUP,
+							GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"ward.epoch_interval", "How often the trail's signing key is replaced and destroyed.",
+		"It is also replaced whenever the server starts.", &trail_setting_epoch_interval, 3600, 1,
+		30 * 86400, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"ward.checkpoint_command", "Shell command that takes each signed checkpoint elsewhere.",
+		"It gets the checkpoint, a C2SP signed note, on its standard input.",
+		&trail_setting_checkpoint_command, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+	/* The default's name starts as temporary files' do, which base backups leave out. */
+	DefineCustomStringVariable("ward.signing_key_file", "File that holds the trail's signing key.",
+							   "A relative path is below the data directory.",
+							   &trail_setting_signing_key_file, "pgsql_tmp_ward_signing",
+							   PGC_POSTMASTER, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
 	DefineCustomStringVariable("ward.actor", "End user on whose behalf a pooled session works.",
 							   "Recorded as the session states it.", &trail_setting_actor, "",
 							   PGC_USERSET, 0, NULL, NULL, NULL);

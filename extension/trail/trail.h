@@ -35,8 +35,12 @@ typedef enum TrailKind
 	TRAIL_KIND_STATEMENT = 3,  /* a fingerprint's normalised text */
 	TRAIL_KIND_DISCLOSURE = 4, /* whose data a statement disclosed */
 	TRAIL_KIND_EVENT = 5,	   /* anything else: keys, grants, watching, gaps */
-	TRAIL_KIND_SUBJECT = 6	   /* keys behind the numbers of subjects */
+	TRAIL_KIND_SUBJECT = 6,	   /* keys behind the numbers of subjects */
+	TRAIL_KIND_CHECKPOINT = 7  /* the root of all records before it, signed */
 } TrailKind;
+
+/* The highest number above. */
+#define TRAIL_KIND_LAST TRAIL_KIND_CHECKPOINT
 
 /* How the subjects were disclosed (DESIGN section 7). ROW alone is certain. */
 typedef enum TrailManner

@@ -11,9 +11,15 @@
 #include "trail/trail.h"
 
 #include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
+#include "storage/lwlock.h"
 
 #define TRAIL_HASH_LENGTH 32
 #define TRAIL_NODE_LENGTH 16
+#define TRAIL_NODE_TEXT (2 * TRAIL_NODE_LENGTH + 1)
+#define TRAIL_KEY_LENGTH 32 /* Ed25519: a seed, or a public key */
+#define TRAIL_KEY_ID_LENGTH 4
+#define TRAIL_SIGNATURE_LENGTH 64
 #define TRAIL_LEVELS 64
 #define TRAIL_RECORD_VERSION 1
 
@@ -38,6 +44,10 @@ extern int trail_setting_segment_size;	/* kB */
 extern int trail_setting_sync_timeout;	/* ms */
 extern int trail_setting_subject_cache; /* kB */
 extern char *trail_setting_actor;
+extern int trail_setting_checkpoint_interval; /* s */
+extern int trail_setting_epoch_interval;	  /* s */
+extern char *trail_setting_checkpoint_command;
+extern char *trail_setting_signing_key_file;
 
 extern void trail_setting_init(void);
 
@@ -54,6 +64,47 @@ extern void trail_tree_leaf(const void *data, Size len, uint8 hash[TRAIL_HASH_LE
 extern void trail_tree_append(TrailTree *tree, const uint8 leaf[TRAIL_HASH_LENGTH]);
 extern void trail_tree_root(const TrailTree *tree, uint8 root[TRAIL_HASH_LENGTH]);
 extern void trail_tree_random(void *data, Size len);
+extern void trail_tree_node(const uint8 left[TRAIL_HASH_LENGTH],
+							const uint8 right[TRAIL_HASH_LENGTH], uint8 hash[TRAIL_HASH_LENGTH]);
+extern bool trail_tree_key_id(const char *name, const uint8 public_key[TRAIL_KEY_LENGTH],
+							  uint8 id[TRAIL_KEY_ID_LENGTH]);
+extern bool trail_tree_public_key(const uint8 seed[TRAIL_KEY_LENGTH],
+								  uint8 public_key[TRAIL_KEY_LENGTH]);
+extern bool trail_tree_sign(const uint8 seed[TRAIL_KEY_LENGTH], const void *data, Size len,
+							uint8 signature[TRAIL_SIGNATURE_LENGTH]);
+extern bool trail_tree_verify(const uint8 public_key[TRAIL_KEY_LENGTH], const void *data, Size len,
+							  const uint8 signature[TRAIL_SIGNATURE_LENGTH]);
+
+/* ---- proof.c: proofs of RFC 9162 over any source of subtrees ---- */
+
+/* At most one hash a level on each side. */
+#define TRAIL_PROOF_MAX (2 * TRAIL_LEVELS)
+
+typedef struct TrailProof
+{
+	int count;
+	uint8 hashes[TRAIL_PROOF_MAX][TRAIL_HASH_LENGTH];
+} TrailProof;
+
+/*
+ * Gives the hash of the perfect subtree of 2^level leaves that starts at a multiple of
+ * its size.  False where it can't be had from one place: it is then made of its halves.
+ */
+typedef bool (*TrailProofSubtree)(uint64 start, int level, uint8 hash[TRAIL_HASH_LENGTH],
+								  void *arg);
+
+extern void trail_proof_root(uint64 size, uint8 root[TRAIL_HASH_LENGTH], TrailProofSubtree subtree,
+							 void *arg);
+extern void trail_proof_inclusion(uint64 position, uint64 size, TrailProof *proof,
+								  TrailProofSubtree subtree, void *arg);
+extern void trail_proof_consistency(uint64 from, uint64 to, TrailProof *proof,
+									TrailProofSubtree subtree, void *arg);
+extern bool trail_proof_check_inclusion(const TrailProof *proof, uint64 position, uint64 size,
+										const uint8 leaf[TRAIL_HASH_LENGTH],
+										const uint8 root[TRAIL_HASH_LENGTH]);
+extern bool trail_proof_check_consistency(const TrailProof *proof, uint64 from, uint64 to,
+										  const uint8 from_root[TRAIL_HASH_LENGTH],
+										  const uint8 to_root[TRAIL_HASH_LENGTH]);
 
 /* ---- segment.c: files ---- */
 
@@ -154,6 +205,17 @@ extern bool trail_append_begun(void);
 extern void trail_append_ensure(void);
 extern TrailPosition trail_append(const void *leaf, Size len);
 
+/*
+ * Appends a leaf that tells about the tree before it, and flushes it to disk.  build
+ * makes it under the lock, so it must be quick and raise nothing; it returns the leaf's
+ * length, or 0 where it can't.
+ */
+typedef Size (*TrailAppendBuild)(const uint8 node[TRAIL_NODE_LENGTH], const TrailTree *tree,
+								 uint8 *leaf, Size room, void *arg);
+extern int64 trail_append_now(void);
+extern bool trail_append_sync(TrailFault *fault);
+extern bool trail_append_about(TrailAppendBuild build, void *arg, TrailFault *fault);
+
 /* A consistent copy of the shared state, recovering first where needed. */
 typedef struct TrailState
 {
@@ -167,6 +229,134 @@ typedef struct TrailState
 extern void trail_append_state(TrailState *state);
 /* The same, but describes the fault where the trail can't be brought up. */
 extern bool trail_append_peek(TrailState *state, TrailFault *fault);
+
+/* ---- note.c: checkpoints as C2SP signed notes ---- */
+
+/* A note, and the leaf around it. */
+#define TRAIL_NOTE_MAX 512
+#define TRAIL_CHECKPOINT_MAX (TRAIL_LEAF_HEADER + TRAIL_NOTE_MAX + 64)
+
+/* A public key, as "<name>+<id>+<key>" (C2SP). */
+#define TRAIL_VKEY_MAX 128
+
+typedef struct TrailNote
+{
+	uint8 node[TRAIL_NODE_LENGTH];
+	uint64 size;
+	uint8 root[TRAIL_HASH_LENGTH];
+	bool announces; /* a key that signs from now on */
+	uint64 epoch;	/* of the announced key */
+	uint8 announced[TRAIL_KEY_LENGTH];
+	uint8 key_id[TRAIL_KEY_ID_LENGTH];
+	uint8 signature[TRAIL_SIGNATURE_LENGTH];
+	Size signed_length; /* bytes of the text that are signed */
+} TrailNote;
+
+/* The body of a checkpoint's record. */
+typedef struct TrailCheckpoint
+{
+	char reason[16];
+	uint64 interval; /* seconds until the next one at the latest */
+	uint64 epoch;	 /* of the key that signed it */
+	const char *text;
+	Size length;
+	TrailNote note;
+} TrailCheckpoint;
+
+extern void trail_note_name(char name[64], const uint8 node[TRAIL_NODE_LENGTH]);
+extern bool trail_note_vkey(char vkey[TRAIL_VKEY_MAX], const uint8 node[TRAIL_NODE_LENGTH],
+							const uint8 public_key[TRAIL_KEY_LENGTH]);
+extern bool trail_note_vkey_parse(const char *vkey, uint8 node[TRAIL_NODE_LENGTH],
+								  uint8 public_key[TRAIL_KEY_LENGTH]);
+extern Size trail_note_write(char text[TRAIL_NOTE_MAX], const TrailNote *note,
+							 const uint8 seed[TRAIL_KEY_LENGTH],
+							 const uint8 public_key[TRAIL_KEY_LENGTH]);
+extern bool trail_note_parse(const char *text, Size len, TrailNote *note);
+extern bool trail_note_signed_by(const char *text, const TrailNote *note,
+								 const uint8 public_key[TRAIL_KEY_LENGTH]);
+extern Size trail_note_leaf(uint8 *leaf, Size room, int64 now, const char *reason, uint64 interval,
+							uint64 epoch, const char *text, Size len);
+extern bool trail_note_read(const char *body, Size len, TrailCheckpoint *checkpoint);
+
+/* ---- signing.c: the file of the signing key ---- */
+
+typedef struct TrailSigningSlot
+{
+	bool used;
+	uint64 epoch;
+	uint8 public_key[TRAIL_KEY_LENGTH];
+} TrailSigningSlot;
+
+#define TRAIL_SIGNING_SLOTS 2
+
+extern bool trail_signing_load(const uint8 node[TRAIL_NODE_LENGTH],
+							   TrailSigningSlot slots[TRAIL_SIGNING_SLOTS], TrailFault *fault);
+extern bool trail_signing_generate(int slot, const uint8 node[TRAIL_NODE_LENGTH], uint64 epoch,
+								   uint8 public_key[TRAIL_KEY_LENGTH], TrailFault *fault);
+extern bool trail_signing_destroy(int slot, TrailFault *fault);
+extern const uint8 *trail_signing_seed(int slot);
+extern bool trail_signing_note(const uint8 node[TRAIL_NODE_LENGTH], uint64 size,
+							   const uint8 root[TRAIL_HASH_LENGTH], TrailFault *fault);
+extern bool trail_signing_noted(const uint8 node[TRAIL_NODE_LENGTH], bool *known, uint64 *size,
+								uint8 root[TRAIL_HASH_LENGTH], TrailFault *fault);
+
+/* ---- signer.c: the process that writes checkpoints ---- */
+
+typedef struct TrailSignerStatus
+{
+	uint64 signed_size;	   /* records that the last checkpoint covers */
+	TimestampTz signed_at; /* 0: none since the server started */
+	uint64 epoch;
+	char first_key[TRAIL_VKEY_MAX]; /* to be pinned; empty: not known */
+	char key[TRAIL_VKEY_MAX];
+	uint64 anchored_size; /* records that the last checkpoint which the command took covers */
+	TimestampTz anchored_at;
+	char anchor_problem[128];
+	char problem[256];
+} TrailSignerStatus;
+
+extern Size trail_signer_shmem_size(void);
+extern void trail_signer_shmem_init(LWLock *lock);
+extern void trail_signer_register(void);
+extern void trail_signer_status(TrailSignerStatus *status);
+
+/* ---- chain.c: what checkpoints vouch for, while a trail is read in order ---- */
+
+typedef struct TrailChain TrailChain;
+
+/* What a verifier was given from elsewhere. */
+typedef struct TrailTrust
+{
+	int nkeys; /* pinned: where a chain of keys may begin; 0: anywhere, once */
+	uint8 (*keys)[TRAIL_KEY_LENGTH];
+	int nanchors; /* checkpoints that were kept elsewhere, by size */
+	TrailNote *anchors;
+} TrailTrust;
+
+extern TrailChain *trail_chain_begin(const TrailTrust *trust);
+/* Looks at the record behind those in tree; returns NULL, or what is wrong. */
+extern const char *trail_chain_record(TrailChain *chain, const uint8 node[TRAIL_NODE_LENGTH],
+									  const TrailTree *tree, const char *leaf, Size len,
+									  const uint8 hash[TRAIL_HASH_LENGTH]);
+/* At the trail's end, or at now (0: unknown). */
+extern const char *trail_chain_end(TrailChain *chain, const TrailTree *tree, int64 now);
+extern uint64 trail_chain_checkpoints(const TrailChain *chain);
+extern uint64 trail_chain_signed(const TrailChain *chain);
+extern List *trail_chain_notices(const TrailChain *chain);
+
+/* ---- verify.c ---- */
+
+extern Size trail_verify_shmem_size(void);
+extern void trail_verify_shmem_init(void);
+
+/* ---- anchor.c: ward.checkpoint_command ---- */
+
+extern void trail_anchor_offer(const char *text, Size len, uint64 size);
+extern long trail_anchor_poll(void);
+extern bool trail_anchor_busy(void);
+
+/* See signer.c: what became of a command. */
+extern void trail_signer_anchored(uint64 size, const char *problem);
 
 /* ---- record.c ---- */
 

@@ -1,6 +1,7 @@
 /*
  * verify.c
- *		Checks the whole trail, and shows its state; SQL-callable.
+ *		Checks the whole trail, and shows its state and how far a check has come;
+ *		SQL-callable.
  *
  * Verification reads the files alone and believes nothing in shared memory until
  * the end, when the root that it computed must be the one that the server has kept
@@ -16,14 +17,107 @@
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "port/atomics.h"
 #include "storage/fd.h"
+#include "storage/ipc.h"
+#include "storage/shmem.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 WARD_FUNCTION(ward_trail_state);
+WARD_FUNCTION(ward_verify_progress);
 WARD_FUNCTION(ward_verify_trail);
 WARD_FUNCTION(ward_record_event);
+
+/* Verifications that are shown at once; more of them run unseen. */
+#define VERIFY_SHOWN 8
+/* Records between two looks at what else is wanted of us. */
+#define VERIFY_STEP 16384
+
+/* A verification under way; of its fields only pid is written by others than its process. */
+typedef struct VerifyShown
+{
+	pg_atomic_uint32 pid; /* 0: free */
+	TimestampTz started;
+	volatile uint64 done;
+	volatile uint64 total;
+} VerifyShown;
+
+static VerifyShown *verify_shown = NULL;
+
+Size
+trail_verify_shmem_size(void)
+{
+	return MAXALIGN(sizeof(VerifyShown) * VERIFY_SHOWN);
+}
+
+/* Called with AddinShmemInitLock held. */
+void
+trail_verify_shmem_init(void)
+{
+	bool found;
+
+	verify_shown = ShmemInitStruct("pg_ward verify", trail_verify_shmem_size(), &found);
+	if (found)
+		return;
+	memset(verify_shown, 0, trail_verify_shmem_size());
+	for (int i = 0; i < VERIFY_SHOWN; i++)
+		pg_atomic_init_u32(&verify_shown[i].pid, 0);
+}
+
+/* Takes a place in the view; NULL where there is none left. */
+static VerifyShown *
+trail_verify_show(uint64 total)
+{
+	for (int i = 0; i < VERIFY_SHOWN; i++)
+	{
+		uint32 free = 0;
+
+		if (!pg_atomic_compare_exchange_u32(&verify_shown[i].pid, &free, (uint32) MyProcPid))
+			continue;
+		verify_shown[i].started = GetCurrentTimestamp();
+		verify_shown[i].done = 0;
+		verify_shown[i].total = total;
+		return &verify_shown[i];
+	}
+	return NULL;
+}
+
+/* Also when the session is terminated. */
+static void
+trail_verify_hide(int code, Datum arg)
+{
+	VerifyShown *shown = (VerifyShown *) DatumGetPointer(arg);
+
+	if (shown != NULL)
+		pg_atomic_write_u32(&shown->pid, 0);
+}
+
+/* One row for each verification under way. */
+Datum
+ward_verify_progress(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	core_preload_require();
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; i < VERIFY_SHOWN; i++)
+	{
+		uint32 pid = pg_atomic_read_u32(&verify_shown[i].pid);
+		Datum values[4];
+		bool nulls[4] = {false};
+
+		if (pid == 0)
+			continue;
+		values[0] = Int32GetDatum((int32) pid);
+		values[1] = TimestampTzGetDatum(verify_shown[i].started);
+		values[2] = Int64GetDatum((int64) verify_shown[i].done);
+		values[3] = Int64GetDatum((int64) verify_shown[i].total);
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
 
 static text *
 trail_verify_hex(const uint8 *bytes, int len)
@@ -41,9 +135,10 @@ Datum
 ward_trail_state(PG_FUNCTION_ARGS)
 {
 	TupleDesc desc;
-	Datum values[7];
-	bool nulls[7] = {false};
+	Datum values[16];
+	bool nulls[16] = {false};
 	TrailState state;
+	TrailSignerStatus signer;
 	TrailFault fault;
 	TrailPosition *firsts;
 	uint8 root[TRAIL_HASH_LENGTH];
@@ -75,70 +170,121 @@ ward_trail_state(PG_FUNCTION_ARGS)
 	values[6] = TimestampTzGetDatum(
 		state.last_at - (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
 	nulls[6] = state.last_at == 0;
+	trail_signer_status(&signer);
+	values[7] = Int64GetDatum((int64) signer.signed_size);
+	values[8] = TimestampTzGetDatum(signer.signed_at);
+	nulls[7] = nulls[8] = signer.signed_at == 0;
+	values[9] = Int64GetDatum((int64) signer.epoch);
+	nulls[9] = signer.epoch == 0;
+	values[10] = CStringGetTextDatum(signer.first_key);
+	nulls[10] = signer.first_key[0] == '\0';
+	values[11] = CStringGetTextDatum(signer.key);
+	nulls[11] = signer.key[0] == '\0';
+	values[12] = CStringGetTextDatum(signer.problem);
+	nulls[12] = signer.problem[0] == '\0';
+	values[13] = Int64GetDatum((int64) signer.anchored_size);
+	values[14] = TimestampTzGetDatum(signer.anchored_at);
+	nulls[13] = nulls[14] = signer.anchored_at == 0;
+	values[15] = CStringGetTextDatum(signer.anchor_problem);
+	nulls[15] = signer.anchor_problem[0] == '\0';
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/* A verification: what it was given, and how far it has come. */
+typedef struct Verify
+{
+	TrailTree tree;
+	TrailPosition until;
+	uint8 node[TRAIL_NODE_LENGTH];
+	bool node_known;
+	TrailTrust trust;
+	TrailChain *chain;
+	TrailFault fault;
+	VerifyShown *shown;
+} Verify;
+
+/* Does this segment follow what was read?  Returns NULL, or what is wrong. */
+static const char *
+trail_verify_follows(Verify *verify, TrailPosition first, const TrailSegment *segment)
+{
+	uint8 expected[TRAIL_HASH_LENGTH];
+	uint8 found[TRAIL_HASH_LENGTH];
+
+	if (verify->node_known && memcmp(segment->node, verify->node, TRAIL_NODE_LENGTH) != 0)
+		return "this segment belongs to another node's trail";
+	memcpy(verify->node, segment->node, TRAIL_NODE_LENGTH);
+	verify->node_known = true;
+	if (first > verify->tree.size)
+		return "records are missing before this segment";
+	if (first < verify->tree.size)
+		return "this segment overlaps the one before it";
+	trail_tree_root(&verify->tree, expected);
+	trail_tree_root(&segment->tree, found);
+	if (first > 0 && memcmp(expected, found, TRAIL_HASH_LENGTH) != 0)
+		return "the records before this segment are not those it was begun after";
+	return NULL;
 }
 
 /*
  * Reads one segment into the tree, to its end or until the tree has so many
- * records.  Returns NULL, or says what is wrong; fault->offset tells where.
+ * records.  Returns NULL, or says what is wrong; fault.offset tells where.
  */
 static const char *
-trail_verify_segment(TrailPosition first, TrailTree *tree, TrailPosition until,
-					 uint8 node[TRAIL_NODE_LENGTH], bool *node_known, TrailFault *fault)
+trail_verify_segment(Verify *verify, TrailPosition first)
 {
 	TrailSegment segment;
 	TrailScan scan;
 	volatile TrailFrameState frame = TRAIL_FRAME_END;
 	char path[MAXPGPATH];
 	struct stat st;
-	const char *volatile problem = NULL;
+	const char *volatile problem;
+	volatile uint64 at = 0;
 	const char *leaf;
 	Size len;
 	uint8 hash[TRAIL_HASH_LENGTH];
-	uint8 expected[TRAIL_HASH_LENGTH];
-	uint8 found[TRAIL_HASH_LENGTH];
 	int fd;
 
-	fault->offset = 0;
+	verify->fault.offset = 0;
 	trail_segment_path(path, first);
 	fd = OpenTransientFile(path, O_RDONLY | PG_BINARY);
 	if (fd < 0)
 		return "the segment can't be opened";
-	if (fstat(fd, &st) != 0 || !trail_segment_read_header(fd, first, &segment, fault))
+	if (fstat(fd, &st) != 0 || !trail_segment_read_header(fd, first, &segment, &verify->fault))
 	{
 		CloseTransientFile(fd);
-		return fault->what != NULL ? fault->what : "the segment can't be read";
+		return verify->fault.what != NULL ? verify->fault.what : "the segment can't be read";
 	}
-	trail_tree_root(tree, expected);
-	trail_tree_root(&segment.tree, found);
-	if (first != tree->size)
-		problem = first > tree->size ? "records are missing before this segment"
-									 : "this segment overlaps the one before it";
-	else if (first > 0 && memcmp(expected, found, TRAIL_HASH_LENGTH) != 0)
-		problem = "the records before this segment are not those it was begun after";
-	else if (*node_known && memcmp(segment.node, node, TRAIL_NODE_LENGTH) != 0)
-		problem = "this segment belongs to another node's trail";
-	if (!*node_known)
-		memcpy(node, segment.node, TRAIL_NODE_LENGTH);
-	*node_known = true;
+	problem = trail_verify_follows(verify, first, &segment);
 	trail_segment_scan_begin(&scan, fd, first, segment.length, st.st_size);
 	PG_TRY();
 	{
-		while (problem == NULL && tree->size < until &&
-			   (frame = trail_segment_scan_next(&scan, &leaf, &len, fault)) == TRAIL_FRAME_WHOLE)
+		while (problem == NULL && verify->tree.size < verify->until)
 		{
+			at = scan.offset;
+			frame = trail_segment_scan_next(&scan, &leaf, &len, &verify->fault);
+			if (frame != TRAIL_FRAME_WHOLE)
+				break;
 			trail_tree_leaf(leaf, len, hash);
-			trail_tree_append(tree, hash);
-			if (tree->size % 65536 == 0)
-				CHECK_FOR_INTERRUPTS();
-		}
-		if (problem == NULL)
-			fault->offset = scan.offset;
-		if (problem == NULL && frame == TRAIL_FRAME_TORN)
 			problem =
-				trail_segment_frame_follows(&scan, fault) ? fault->what : "a record is cut short";
+				trail_chain_record(verify->chain, verify->node, &verify->tree, leaf, len, hash);
+			if (problem != NULL)
+				break;
+			trail_tree_append(&verify->tree, hash);
+			if (verify->tree.size % VERIFY_STEP != 0)
+				continue;
+			if (verify->shown != NULL)
+				verify->shown->done = verify->tree.size;
+			CHECK_FOR_INTERRUPTS();
+		}
+		if (problem != NULL)
+			verify->fault.offset = at;
+		else
+			verify->fault.offset = scan.offset;
+		if (problem == NULL && frame == TRAIL_FRAME_TORN)
+			problem = trail_segment_frame_follows(&scan, &verify->fault) ? verify->fault.what
+																		 : "a record is cut short";
 		else if (problem == NULL && frame == TRAIL_FRAME_BAD)
-			problem = fault->what;
+			problem = verify->fault.what;
 	}
 	PG_FINALLY();
 	{
@@ -150,62 +296,131 @@ trail_verify_segment(TrailPosition first, TrailTree *tree, TrailPosition until,
 	return problem;
 }
 
+/* Reads the segments in order.  Returns NULL, or what is wrong, and tells where. */
+static const char *
+trail_verify_segments(Verify *verify, const TrailPosition *firsts, int count, char *where,
+					  Size room)
+{
+	const char *problem = NULL;
+
+	for (int i = 0; i < count && problem == NULL && verify->tree.size < verify->until; i++)
+	{
+		problem = trail_verify_segment(verify, firsts[i]);
+		if (problem != NULL)
+		{
+			char path[MAXPGPATH];
+
+			trail_segment_path(path, firsts[i]);
+			snprintf(where, room, "%s, byte %llu, position %llu", path,
+					 (unsigned long long) verify->fault.offset,
+					 (unsigned long long) verify->tree.size);
+		}
+	}
+	return problem;
+}
+
+static int
+trail_verify_by_size(const void *a, const void *b)
+{
+	uint64 x = ((const TrailNote *) a)->size;
+	uint64 y = ((const TrailNote *) b)->size;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Takes the pinned keys and the checkpoints that the caller brings. */
+static void
+trail_verify_trust(TrailTrust *trust, ArrayType *keys, ArrayType *anchors)
+{
+	Datum *items;
+	bool *nulls;
+
+	deconstruct_array(keys, TEXTOID, -1, false, TYPALIGN_INT, &items, &nulls, &trust->nkeys);
+	trust->keys = palloc(TRAIL_KEY_LENGTH * Max(trust->nkeys, 1));
+	for (int i = 0; i < trust->nkeys; i++)
+	{
+		uint8 node[TRAIL_NODE_LENGTH];
+
+		if (nulls[i] || !trail_note_vkey_parse(TextDatumGetCString(items[i]), node, trust->keys[i]))
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("this is not a key of a trail"),
+							errhint("Give it as first_key of ward.trail_status shows it.")));
+	}
+	deconstruct_array(anchors, TEXTOID, -1, false, TYPALIGN_INT, &items, &nulls, &trust->nanchors);
+	trust->anchors = palloc(sizeof(TrailNote) * Max(trust->nanchors, 1));
+	for (int i = 0; i < trust->nanchors; i++)
+	{
+		text *note = nulls[i] ? cstring_to_text("") : DatumGetTextPP(items[i]);
+
+		if (!trail_note_parse(VARDATA_ANY(note), VARSIZE_ANY_EXHDR(note), &trust->anchors[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("this is not a checkpoint of a trail"),
+					 errhint("Give it as ward.checkpoint_command got it, with all line breaks.")));
+	}
+	qsort(trust->anchors, trust->nanchors, sizeof(TrailNote), trail_verify_by_size);
+}
+
+static Datum
+trail_verify_notices(const TrailChain *chain)
+{
+	List *notices = trail_chain_notices(chain);
+	Datum *items = palloc(sizeof(Datum) * Max(list_length(notices), 1));
+	ListCell *cell;
+	int n = 0;
+
+	foreach (cell, notices)
+		items[n++] = CStringGetTextDatum((char *) lfirst(cell));
+	return PointerGetDatum(construct_array(items, n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
 /* One row: whether the trail is whole, how far, its root, and what is wrong where. */
 Datum
 ward_verify_trail(PG_FUNCTION_ARGS)
 {
 	TupleDesc desc;
-	Datum values[5];
-	bool nulls[5] = {false};
+	Datum values[8];
+	bool nulls[8] = {false};
 	TrailState state;
-	TrailTree tree;
-	TrailFault fault;
+	Verify verify;
 	TrailFault brought;
 	TrailPosition *firsts;
 	TrailPosition *listed;
-	uint8 node[TRAIL_NODE_LENGTH];
 	uint8 root[TRAIL_HASH_LENGTH];
 	uint8 kept[TRAIL_HASH_LENGTH];
-	const char *problem = NULL;
+	const char *volatile problem = NULL;
 	bool up;
-	bool node_known;
 	char where[MAXPGPATH + 64] = "";
 	int count;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	memset(&tree, 0, sizeof(tree));
-	memset(&fault, 0, sizeof(fault));
+	memset(&verify, 0, sizeof(verify));
+	trail_verify_trust(&verify.trust, PG_GETARG_ARRAYTYPE_P(0), PG_GETARG_ARRAYTYPE_P(1));
+	verify.chain = trail_chain_begin(&verify.trust);
 	/*
 	 * Where the server can't bring its trail up, the files are all there is: they say
 	 * how far the evidence is whole.
 	 */
 	up = trail_append_peek(&state, &brought);
 	if (up)
-		memcpy(node, state.node, TRAIL_NODE_LENGTH);
-	else
-		state.tree.size = PG_UINT64_MAX;
-	node_known = up;
-	if (!trail_segment_list(&listed, &count, &fault))
-		trail_segment_raise(&fault);
+		memcpy(verify.node, state.node, TRAIL_NODE_LENGTH);
+	verify.until = up ? state.tree.size : PG_UINT64_MAX;
+	verify.node_known = up;
+	if (!trail_segment_list(&listed, &count, &verify.fault))
+		trail_segment_raise(&verify.fault);
 	/* Interrupts may end us below: memory that goes with the context. */
 	firsts = palloc(sizeof(TrailPosition) * Max(count, 1));
 	memcpy(firsts, listed, sizeof(TrailPosition) * count);
 	free(listed);
-	for (int i = 0; i < count && problem == NULL && tree.size < state.tree.size; i++)
+	verify.shown = trail_verify_show(up ? state.tree.size : 0);
+	PG_ENSURE_ERROR_CLEANUP(trail_verify_hide, PointerGetDatum(verify.shown));
 	{
-		problem =
-			trail_verify_segment(firsts[i], &tree, state.tree.size, node, &node_known, &fault);
-		if (problem != NULL)
-		{
-			char path[MAXPGPATH];
-
-			trail_segment_path(path, firsts[i]);
-			snprintf(where, sizeof(where), "%s, byte %llu, position %llu", path,
-					 (unsigned long long) fault.offset, (unsigned long long) tree.size);
-		}
+		problem = trail_verify_segments(&verify, firsts, count, where, sizeof(where));
 	}
-	trail_tree_root(&tree, root);
+	PG_END_ENSURE_ERROR_CLEANUP(trail_verify_hide, PointerGetDatum(verify.shown));
+	trail_verify_hide(0, PointerGetDatum(verify.shown));
+	trail_tree_root(&verify.tree, root);
 	if (!up)
 	{
 		if (problem == NULL)
@@ -217,13 +432,15 @@ ward_verify_trail(PG_FUNCTION_ARGS)
 	else
 	{
 		trail_tree_root(&state.tree, kept);
-		if (problem == NULL && tree.size < state.tree.size)
+		if (problem == NULL && verify.tree.size < state.tree.size)
 			problem = "records are missing at the trail's end";
 		if (problem == NULL && memcmp(root, kept, TRAIL_HASH_LENGTH) != 0)
 			problem = "a record is not the one that was written";
 	}
+	if (problem == NULL)
+		problem = trail_chain_end(verify.chain, &verify.tree, trail_append_now());
 	values[0] = BoolGetDatum(problem == NULL);
-	values[1] = Int64GetDatum((int64) tree.size);
+	values[1] = Int64GetDatum((int64) verify.tree.size);
 	values[2] = PointerGetDatum(trail_verify_hex(root, TRAIL_HASH_LENGTH));
 	if (problem != NULL)
 		values[3] = CStringGetTextDatum(problem);
@@ -233,6 +450,9 @@ ward_verify_trail(PG_FUNCTION_ARGS)
 		values[4] = CStringGetTextDatum(where);
 	else
 		nulls[4] = true;
+	values[5] = Int64GetDatum((int64) trail_chain_checkpoints(verify.chain));
+	values[6] = Int64GetDatum((int64) trail_chain_signed(verify.chain));
+	values[7] = trail_verify_notices(verify.chain);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 

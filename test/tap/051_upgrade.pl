@@ -51,9 +51,10 @@ for my $mode ('--copy', '--link')
 	if ($mode eq '--copy')
 	{
 		# Carried over, as docs/replication.md says.
-		system_or_bail('cp', '-a', $old->data_dir . '/ward_trail', $old->data_dir . '/ward_trail.node', $new->data_dir);
+		system_or_bail('cp', '-a', $old->data_dir . '/ward_trail', $old->data_dir . '/ward_trail.node', $old->data_dir . '/pgsql_tmp_ward_signing', $new->data_dir);
 	}
-	# Outside of the data directory it is found where it was.
+	# Outside of the data directory it is found where it was, but for the signing key.
+	system_or_bail('cp', '-a', $old->data_dir . '/pgsql_tmp_ward_signing', $new->data_dir) if $outside;
 	$new->start;
 	is($node_of->($new), $trail, "$mode: the trail goes on");
 	is(sample_sealed($new, 'postgres'), $sealed, "$mode: bit for bit");

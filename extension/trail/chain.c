@@ -1,0 +1,359 @@
+/*
+ * chain.c
+ *		What a trail's checkpoints vouch for, as its records are read in order.
+ *
+ * Checks each checkpoint's place, root and signature, the chain of keys, times and
+ * heartbeats, and checkpoints that were kept elsewhere.  What is wrong ends the
+ * verification; what is only odd (a clock set back, a heartbeat missing) is noticed.
+ *
+ * A checkpoint stands exactly behind the records that it signs, so where its root is
+ * not the tree's, its number says whether records are missing or too many.  Where the
+ * number fits, the records since the last good one are put in order of time: if that
+ * has the signed root, they had only changed places.
+ *
+ * All in memory of the caller's context; no locks.
+ */
+#include "trail/trail_int.h"
+
+#include "utils/timestamp.h"
+
+/* Records since the last good checkpoint that are kept, to tell what became of them. */
+#define CHAIN_SPAN_MAX 200000
+/* Records are stamped a little before they get their place, microseconds. */
+#define CHAIN_CLOCK_SLACK (5 * USECS_PER_SEC)
+#define CHAIN_HEARTBEAT_SLACK (5 * USECS_PER_SEC)
+/* More notices than anybody reads are counted. */
+#define CHAIN_NOTICES 100
+
+typedef struct ChainLeaf
+{
+	int64 at;
+	uint64 order; /* keeps sorting stable */
+	uint8 hash[TRAIL_HASH_LENGTH];
+} ChainLeaf;
+
+struct TrailChain
+{
+	const TrailTrust *trust;
+	int next_anchor;
+	bool begun;
+	uint64 epoch;
+	uint8 key[TRAIL_KEY_LENGTH];
+	uint64 checkpoints;
+	TrailTree good; /* of the records before the last good checkpoint */
+	int64 checkpoint_at;
+	uint64 interval; /* seconds; 0: none is awaited */
+	int64 newest;
+	TrailPosition newest_at;
+	ChainLeaf *span;
+	uint64 span_count; /* past CHAIN_SPAN_MAX they are not kept */
+	List *notices;
+	uint64 notices_left_out;
+	char problem[256];
+};
+
+TrailChain *
+trail_chain_begin(const TrailTrust *trust)
+{
+	TrailChain *chain = palloc0(sizeof(TrailChain));
+
+	chain->trust = trust;
+	chain->span = palloc_extended(sizeof(ChainLeaf) * CHAIN_SPAN_MAX, MCXT_ALLOC_HUGE);
+	return chain;
+}
+
+static void trail_chain_notice(TrailChain *chain, const char *format, ...)
+	pg_attribute_printf(2, 3);
+
+static void
+trail_chain_notice(TrailChain *chain, const char *format, ...)
+{
+	char text[256];
+	va_list args;
+
+	if (list_length(chain->notices) >= CHAIN_NOTICES)
+	{
+		chain->notices_left_out++;
+		return;
+	}
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	chain->notices = lappend(chain->notices, pstrdup(text));
+}
+
+static const char *
+trail_chain_time(int64 at)
+{
+	return timestamptz_to_str(at -
+							  (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY);
+}
+
+static int
+trail_chain_by_time(const void *a, const void *b)
+{
+	const ChainLeaf *x = a;
+	const ChainLeaf *y = b;
+
+	if (x->at != y->at)
+		return x->at < y->at ? -1 : 1;
+	return x->order < y->order ? -1 : x->order > y->order;
+}
+
+/* The number fits and the root does not: in another order, would it? */
+static const char *
+trail_chain_changed(TrailChain *chain, const TrailNote *note)
+{
+	TrailTree tree = chain->good;
+	uint64 moved = 0;
+	uint8 root[TRAIL_HASH_LENGTH];
+
+	if (chain->span_count > CHAIN_SPAN_MAX)
+	{
+		snprintf(chain->problem, sizeof(chain->problem),
+				 "records from " UINT64_FORMAT " to " UINT64_FORMAT
+				 " were changed or moved: they are not those that were signed",
+				 chain->good.size, note->size - 1);
+		return chain->problem;
+	}
+	qsort(chain->span, chain->span_count, sizeof(ChainLeaf), trail_chain_by_time);
+	for (uint64 i = 0; i < chain->span_count; i++)
+	{
+		if (chain->span[i].order != chain->good.size + i && moved == 0)
+			moved = chain->good.size + i;
+		trail_tree_append(&tree, chain->span[i].hash);
+	}
+	trail_tree_root(&tree, root);
+	if (memcmp(root, note->root, TRAIL_HASH_LENGTH) == 0)
+		snprintf(chain->problem, sizeof(chain->problem),
+				 "records were reordered, the first of them at position " UINT64_FORMAT, moved);
+	else
+		snprintf(chain->problem, sizeof(chain->problem),
+				 "a record from " UINT64_FORMAT " to " UINT64_FORMAT
+				 " was changed: they are not those that were signed",
+				 chain->good.size, note->size - 1);
+	return chain->problem;
+}
+
+/* Is this checkpoint at its place, and its root the tree's? */
+static const char *
+trail_chain_root(TrailChain *chain, const TrailTree *tree, const TrailNote *note)
+{
+	uint8 root[TRAIL_HASH_LENGTH];
+
+	if (note->size > tree->size)
+	{
+		snprintf(chain->problem, sizeof(chain->problem),
+				 UINT64_FORMAT " records were removed, from position " UINT64_FORMAT " on",
+				 note->size - tree->size, chain->good.size);
+		return chain->problem;
+	}
+	if (note->size < tree->size)
+	{
+		snprintf(chain->problem, sizeof(chain->problem),
+				 UINT64_FORMAT " records were inserted, from position " UINT64_FORMAT " on",
+				 tree->size - note->size, chain->good.size);
+		return chain->problem;
+	}
+	trail_tree_root(tree, root);
+	if (memcmp(root, note->root, TRAIL_HASH_LENGTH) != 0)
+		return trail_chain_changed(chain, note);
+	return NULL;
+}
+
+static bool
+trail_chain_pinned(const TrailChain *chain, const uint8 key[TRAIL_KEY_LENGTH])
+{
+	for (int i = 0; i < chain->trust->nkeys; i++)
+		if (memcmp(chain->trust->keys[i], key, TRAIL_KEY_LENGTH) == 0)
+			return true;
+	return false;
+}
+
+/* Is it signed by the key whose turn it is?  Follows the chain of keys. */
+static const char *
+trail_chain_signature(TrailChain *chain, const TrailCheckpoint *checkpoint)
+{
+	const TrailNote *note = &checkpoint->note;
+	bool own = note->announces && note->epoch == checkpoint->epoch &&
+			   trail_note_signed_by(checkpoint->text, note, note->announced);
+
+	if (own)
+	{
+		/* A chain begins. */
+		if (chain->trust->nkeys > 0 && !trail_chain_pinned(chain, note->announced))
+			return chain->begun ? "the chain of keys is broken: a key begins that none before "
+								  "announced and that is not pinned"
+								: "the first key is not the pinned one";
+		if (chain->begun && chain->trust->nkeys == 0)
+			return "the chain of keys is broken: a key begins that none before announced";
+	}
+	else if (!chain->begun)
+		return "the first checkpoint does not announce the key that signed it";
+	else if (checkpoint->epoch != chain->epoch ||
+			 !trail_note_signed_by(checkpoint->text, note, chain->key))
+	{
+		snprintf(chain->problem, sizeof(chain->problem),
+				 "a checkpoint is not signed by the key of its epoch " UINT64_FORMAT
+				 ": history was written anew by somebody who has not that key",
+				 chain->epoch);
+		return chain->problem;
+	}
+	else if (note->announces && note->epoch != chain->epoch + 1)
+		return "a key was announced out of turn";
+	chain->begun = true;
+	if (note->announces)
+	{
+		chain->epoch = note->epoch;
+		memcpy(chain->key, note->announced, TRAIL_KEY_LENGTH);
+	}
+	return NULL;
+}
+
+static void
+trail_chain_heartbeat(TrailChain *chain, TrailPosition position, int64 at)
+{
+	int64 allowed = 2 * (int64) chain->interval * USECS_PER_SEC + CHAIN_HEARTBEAT_SLACK;
+
+	if (chain->interval > 0 && at - chain->checkpoint_at > allowed)
+		trail_chain_notice(
+			chain,
+			"no checkpoint for " INT64_FORMAT " seconds before position " UINT64_FORMAT
+			", where one was due each " UINT64_FORMAT ": the server or its signer was stopped",
+			(at - chain->checkpoint_at) / USECS_PER_SEC, position, chain->interval);
+}
+
+static const char *
+trail_chain_checkpoint(TrailChain *chain, const uint8 node[TRAIL_NODE_LENGTH],
+					   const TrailTree *tree, const char *leaf, Size len, int64 at)
+{
+	TrailCheckpoint checkpoint;
+	const char *problem;
+
+	if (!trail_note_read(leaf + TRAIL_LEAF_HEADER, len - TRAIL_LEAF_HEADER, &checkpoint))
+		return "a checkpoint is malformed";
+	if (memcmp(checkpoint.note.node, node, TRAIL_NODE_LENGTH) != 0)
+		return "a checkpoint is of another node's trail";
+	problem = trail_chain_signature(chain, &checkpoint);
+	if (problem == NULL)
+		problem = trail_chain_root(chain, tree, &checkpoint.note);
+	if (problem != NULL)
+		return problem;
+	trail_chain_heartbeat(chain, tree->size, at);
+	chain->checkpoints++;
+	chain->checkpoint_at = at;
+	/* None is awaited while the server is down. */
+	chain->interval = strcmp(checkpoint.reason, "shutdown") == 0 ? 0 : checkpoint.interval;
+	chain->good = *tree;
+	chain->span_count = 0;
+	return NULL;
+}
+
+/* The checkpoints that were kept elsewhere, as the tree reaches their size. */
+static const char *
+trail_chain_anchors(TrailChain *chain, const uint8 node[TRAIL_NODE_LENGTH], const TrailTree *tree)
+{
+	uint8 root[TRAIL_HASH_LENGTH];
+
+	while (chain->next_anchor < chain->trust->nanchors &&
+		   chain->trust->anchors[chain->next_anchor].size <= tree->size)
+	{
+		const TrailNote *anchor = &chain->trust->anchors[chain->next_anchor++];
+
+		if (memcmp(anchor->node, node, TRAIL_NODE_LENGTH) != 0)
+			return "a checkpoint that was kept elsewhere is of another node's trail";
+		if (anchor->size != tree->size)
+			continue; /* before what is left of the trail */
+		trail_tree_root(tree, root);
+		if (memcmp(root, anchor->root, TRAIL_HASH_LENGTH) != 0)
+		{
+			snprintf(chain->problem, sizeof(chain->problem),
+					 "the first " UINT64_FORMAT " records are not those of the checkpoint that was "
+					 "kept elsewhere: history was written anew",
+					 anchor->size);
+			return chain->problem;
+		}
+	}
+	return NULL;
+}
+
+/* See trail_int.h. */
+const char *
+trail_chain_record(TrailChain *chain, const uint8 node[TRAIL_NODE_LENGTH], const TrailTree *tree,
+				   const char *leaf, Size len, const uint8 hash[TRAIL_HASH_LENGTH])
+{
+	int64 at = (int64) trail_segment_get64(leaf + 2);
+	const char *problem = trail_chain_anchors(chain, node, tree);
+
+	if (problem != NULL)
+		return problem;
+	if (at < chain->newest - CHAIN_CLOCK_SLACK)
+	{
+		trail_chain_notice(chain,
+						   "the clock was set back by " INT64_FORMAT
+						   " seconds at position " UINT64_FORMAT ", to %s",
+						   (chain->newest - at) / USECS_PER_SEC, tree->size, trail_chain_time(at));
+		/* Said once; and the heartbeat counts from here. */
+		chain->newest = at;
+		chain->checkpoint_at = Min(chain->checkpoint_at, at);
+	}
+	chain->newest = Max(chain->newest, at);
+	if (leaf[0] == TRAIL_KIND_CHECKPOINT)
+		problem = trail_chain_checkpoint(chain, node, tree, leaf, len, at);
+	if (problem != NULL)
+		return problem;
+	if (chain->span_count < CHAIN_SPAN_MAX)
+	{
+		ChainLeaf *kept = &chain->span[chain->span_count];
+
+		kept->at = at;
+		kept->order = tree->size;
+		memcpy(kept->hash, hash, TRAIL_HASH_LENGTH);
+	}
+	chain->span_count++;
+	return NULL;
+}
+
+/* See trail_int.h. */
+const char *
+trail_chain_end(TrailChain *chain, const TrailTree *tree, int64 now)
+{
+	const TrailTrust *trust = chain->trust;
+
+	if (chain->next_anchor < trust->nanchors)
+	{
+		snprintf(chain->problem, sizeof(chain->problem),
+				 "the trail was cut off: a checkpoint that was kept elsewhere has " UINT64_FORMAT
+				 " records",
+				 trust->anchors[trust->nanchors - 1].size);
+		return chain->problem;
+	}
+	if (trust->nkeys > 0 && !chain->begun)
+		return "there is no checkpoint";
+	trail_chain_heartbeat(chain, tree->size, Max(chain->newest, now));
+	if (!chain->begun)
+		trail_chain_notice(chain, "there is no checkpoint: nothing is signed");
+	if (chain->notices_left_out > 0)
+		chain->notices = lappend(chain->notices,
+								 psprintf(UINT64_FORMAT " notices more", chain->notices_left_out));
+	return NULL;
+}
+
+uint64
+trail_chain_checkpoints(const TrailChain *chain)
+{
+	return chain->checkpoints;
+}
+
+/* Records that the last good checkpoint vouches for. */
+uint64
+trail_chain_signed(const TrailChain *chain)
+{
+	return chain->good.size;
+}
+
+List *
+trail_chain_notices(const TrailChain *chain)
+{
+	return chain->notices;
+}
