@@ -227,6 +227,8 @@ BEGIN
 			USING ERRCODE = 'null_value_not_allowed',
 				HINT = 'Leave a list out, or give NULL for the whole of it, where anything will do.';
 	END IF;
+	PERFORM _ward.record_event('scope.asked', ARRAY['during', 'roles', 'clients', 'actors', 'applications', 'sessions', 'class'],
+		ARRAY[during::text, roles::text, clients::text, actors::text, applications::text, sessions::text, class]);
 	PERFORM ward.sync();
 	IF NOT _ward.scope_class_known(class) THEN
 		RAISE EXCEPTION 'there is no subject class "%"', class
@@ -239,19 +241,11 @@ $$;
 COMMENT ON FUNCTION _ward.scope_check(tstzrange, name[], inet[], text[], text[], text[], text) IS
 	'checks a question and waits for the index';
 
--- Groups of people with the same answer. Call _ward.scope_check() in a statement before
--- this one, so that this one's snapshot sees what was waited for.
-CREATE FUNCTION _ward.scope_groups(during tstzrange, roles name[], clients inet[], actors text[],
-	applications text[], sessions text[], subject_class text)
-	RETURNS TABLE (subject_class text, certain boolean, columns_clear text[], columns_sealed text[],
-		first_seen timestamptz, last_seen timestamptz, statements bigint, sessions text[], reasons text[],
-		first_position bigint, last_position bigint, subjects bytea)
-	LANGUAGE sql VOLATILE
-	SET search_path = pg_catalog, pg_temp
-AS $$
-	SELECT * FROM _ward.scope_fold($query$
-		WITH d AS MATERIALIZED (
-			SELECT * FROM _ward.scope_disclosures($1, $2, $3, $4, $5, $6, $7)
+-- What _ward.scope_fold() reads, made from a query that gives disclosures. A row that
+-- names nobody stands for everybody who is in its table.
+CREATE FUNCTION _ward.scope_query(disclosures text) RETURNS text
+	LANGUAGE sql IMMUTABLE
+	RETURN 'WITH d AS MATERIALIZED (' || disclosures || $query$
 		), everybody AS MATERIALIZED (
 			SELECT a.relation, a.subject_attnum, _ward.scope_everybody(a.relation, a.subject_attnum) AS subjects
 			FROM (SELECT DISTINCT d.relation, d.subject_attnum FROM d WHERE d.subjects IS NULL) a
@@ -262,7 +256,21 @@ AS $$
 		FROM d
 		LEFT JOIN everybody e
 			ON d.subjects IS NULL AND e.relation = d.relation AND e.subject_attnum = d.subject_attnum
-		$query$, $1, $2, $3, $4, $5, $6, $7)
+		$query$;
+COMMENT ON FUNCTION _ward.scope_query(text) IS 'query for _ward.scope_fold() over a query that gives disclosures';
+
+-- Groups of people with the same answer. Call _ward.scope_check() in a statement before
+-- this one, so that this one's snapshot sees what was waited for.
+CREATE FUNCTION _ward.scope_groups(during tstzrange, roles name[], clients inet[], actors text[],
+	applications text[], sessions text[], subject_class text)
+	RETURNS TABLE (subject_class text, certain boolean, columns_clear text[], columns_sealed text[],
+		first_seen timestamptz, last_seen timestamptz, statements bigint, sessions text[], reasons text[],
+		first_position bigint, last_position bigint, subjects bytea)
+	LANGUAGE sql VOLATILE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT * FROM _ward.scope_fold(
+		_ward.scope_query('SELECT * FROM _ward.scope_disclosures($1, $2, $3, $4, $5, $6, $7)'), $1, $2, $3, $4, $5, $6, $7)
 $$;
 COMMENT ON FUNCTION _ward.scope_groups(tstzrange, name[], inet[], text[], text[], text[], text) IS
 	'disclosures that a question means, folded into groups of people';
@@ -276,6 +284,7 @@ REVOKE ALL ON FUNCTION
 	_ward.scope_everybody(bigint, int2),
 	_ward.scope_fold(text, tstzrange, name[], inet[], text[], text[], text[], text),
 	_ward.scope_class_known(text),
+	_ward.scope_query(text),
 	_ward.scope_check(tstzrange, name[], inet[], text[], text[], text[], text),
 	_ward.scope_groups(tstzrange, name[], inet[], text[], text[], text[], text)
 	FROM PUBLIC;

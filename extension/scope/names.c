@@ -20,6 +20,8 @@
 #include "utils/memutils.h"
 #include "utils/uuid.h"
 
+WARD_FUNCTION(ward_subject_show);
+
 /* After so many fetches the whole class is read. */
 #define NAMES_FETCHES 64
 
@@ -160,4 +162,22 @@ scope_names_find(ScopeNames *names, int64 subject)
 		return NIL;
 	entry = names_table_lookup(names->table, subject);
 	return entry == NULL ? NIL : entry->texts;
+}
+
+/* A key of the dictionary as text, with the right of whoever asks. */
+Datum
+ward_subject_show(PG_FUNCTION_ARGS)
+{
+	bytea *fingerprint = PG_GETARG_BYTEA_PP(1);
+	bytea *key = PG_GETARG_BYTEA_PP(2);
+
+	if (PG_GETARG_INT16(0) == TRAIL_SUBJECT_UUID)
+	{
+		if (VARSIZE_ANY_EXHDR(fingerprint) != UUID_LEN)
+			elog(ERROR, "the fingerprint of a uuid has %zu bytes", VARSIZE_ANY_EXHDR(fingerprint));
+		PG_RETURN_TEXT_P(cstring_to_text(DatumGetCString(
+			DirectFunctionCall1(uuid_out, PointerGetDatum(VARDATA_ANY(fingerprint))))));
+	}
+	PG_RETURN_TEXT_P(cstring_to_text(
+		seal_subject_show(VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key), GetOuterUserId())));
 }

@@ -85,6 +85,7 @@ BEGIN
 	PERFORM _ward.check_confirmation(key, confirm, reason);
 	key_id := _ward.key_by_name(key);
 	PERFORM FROM _ward.key k WHERE k.id = key_id FOR UPDATE;
+	PERFORM _ward.check_key_hold(key_id, key);
 	SELECT v.state INTO found_state FROM _ward.key_version v WHERE v.key = key_id AND v.version = destroy_key_version.version;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'sealing key "%" has no version %', key, version
@@ -133,6 +134,7 @@ BEGIN
 	PERFORM _ward.check_confirmation(key, confirm, reason);
 	key_id := _ward.key_by_name(key);
 	PERFORM FROM _ward.key k WHERE k.id = key_id FOR UPDATE;
+	PERFORM _ward.check_key_hold(key_id, key);
 	IF NOT EXISTS (SELECT FROM _ward.key_version v WHERE v.key = key_id AND v.state <> 'destroyed') THEN
 		RAISE EXCEPTION 'sealing key "%" is destroyed already', key USING ERRCODE = 'WD203';
 	END IF;
