@@ -1,10 +1,26 @@
 -- What can be watched, what is refused, and what becomes of a watch.
+\set SHOW_CONTEXT never
 CREATE TABLE watched (id bigint PRIMARY KEY, other int, code numeric, n smallint);
 CREATE INDEX ON watched (code);
 CREATE VIEW watched_view AS SELECT * FROM watched;
 SELECT ward.watch('watched', 'id');
 SELECT ward.watch('watched', 'other', 'relative');
 SELECT relation, subject, class, indexes_without_subject, indexes_that_help FROM ward.watches ORDER BY subject;
+-- Each is a statement that runs, also with odd names, orders, conditions and options.
+CREATE TABLE "Odd; table" (id int, "A; b" text COLLATE "C", c int, "Who?" int, PRIMARY KEY (id));
+CREATE UNIQUE INDEX odd_unique ON "Odd; table" (c DESC, "A; b" COLLATE "POSIX" text_pattern_ops NULLS FIRST) INCLUDE (id) WITH (fillfactor = 70) WHERE c > 3 AND "A; b" <> ' INCLUDE (';
+CREATE INDEX odd_expression ON "Odd; table" ((c + 1));
+CREATE INDEX odd_hash ON "Odd; table" USING hash (c);
+SELECT ward.watch('"Odd; table"', 'Who?', 'odd');
+SELECT unnest(indexes_without_subject) AS without, unnest(indexes_that_help) AS helps FROM ward.watches WHERE class = 'odd';
+SELECT unnest(indexes_that_help) FROM ward.watches WHERE class = 'odd' \gexec
+SELECT indexrelid::regclass FROM pg_index WHERE indrelid = '"Odd; table"'::regclass ORDER BY 1;
+SET enable_seqscan = off;
+SET enable_bitmapscan = off;
+EXPLAIN (COSTS OFF) SELECT id FROM "Odd; table" WHERE id = 1;
+RESET enable_seqscan;
+RESET enable_bitmapscan;
+DROP TABLE "Odd; table";
 -- Again: the class is changed, nothing else.
 SELECT ward.watch('watched', 'other', 'person');
 SELECT subject, class FROM ward.watches ORDER BY subject;

@@ -74,8 +74,12 @@ SET ward.actor = 'part 4';
 SELECT note FROM tpart_0 WHERE id = 2;
 RESET ward.actor;
 SELECT n, pg_temp.who('part ' || n) FROM generate_series(1, 4) n;
--- A partition that is watched by itself stays so.
+-- A partition that is watched by itself, too, is so by both, also read through its root.
 SELECT ward.watch('tpart_1', 'id', 'tp');
+SET ward.actor = 'part 6';
+SELECT note FROM tpart WHERE id = 15;
+RESET ward.actor;
+SELECT pg_temp.who('part 6');
 ALTER TABLE tpart DETACH PARTITION tpart_1;
 SET ward.actor = 'part 5';
 SELECT note FROM tpart_1 WHERE id = 14;
@@ -99,11 +103,21 @@ SET ward.actor = 'base 2';
 SELECT note FROM tgrandchild;
 SET ward.actor = 'base 3';
 SELECT note FROM ONLY tbase;
+-- With two watched parents, of both.
+CREATE TABLE tother (helper int);
+SELECT ward.watch('tother', 'helper', 'tp');
+CREATE TABLE tboth (id int) INHERITS (tbase, tother);
+INSERT INTO tboth VALUES (2004, 'n', 2005, 1);
+SET ward.actor = 'base 5';
+SELECT note FROM tboth;
+SET ward.actor = 'base 6';
+SELECT note FROM tbase WHERE person_id = 2004;
+SELECT helper FROM tother;
 ALTER TABLE tchild NO INHERIT tbase;
 SET ward.actor = 'base 4';
 SELECT note FROM tchild;
 RESET ward.actor;
-SELECT n, pg_temp.who('base ' || n) FROM generate_series(1, 4) n;
+SELECT n, pg_temp.who('base ' || n) FROM generate_series(1, 6) n;
 
 -- Names and types.
 CREATE SCHEMA "Odd schema";
@@ -139,6 +153,6 @@ SELECT ward.sync() IS NOT NULL AS synced;
 SELECT kind, detail ->> 'relation' AS relation, detail ->> 'subject' AS subject, detail ->> 'reason' AS reason FROM ward.events
  WHERE kind LIKE 'watch.%' AND detail ->> 'class' IN ('tp', 'thelper') ORDER BY position;
 DROP ROLE tables_officer, tables_auditor;
-DROP TABLE tlink, tpart, tpart_0, tpart_1, tbase, tchild, tgrandchild, tnamed;
+DROP TABLE tlink, tpart, tpart_0, tpart_1, tbase, tchild, tgrandchild, tboth, tother, tnamed;
 DROP FUNCTION t_note(int);
 DROP SCHEMA "Odd schema";

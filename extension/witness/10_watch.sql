@@ -289,6 +289,40 @@ GRANT EXECUTE ON FUNCTION ward.watch(regclass, name, text, text) TO ward_officer
 COMMENT ON FUNCTION ward.watch(regclass, name, text, text) IS
 	'witnesses reads and writes of a table from now on; call again for a second column that refers to people; key: what text subjects are sealed under in the trail';
 
+-- A table that has left a watched parent goes on being watched, by a watch of its own.
+CREATE FUNCTION _ward.watch_keep(child oid, parent oid) RETURNS void
+	LANGUAGE plpgsql VOLATILE
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+DECLARE
+	kept record;
+BEGIN
+	FOR kept IN
+		WITH RECURSIVE up AS (
+			SELECT watch_keep.parent AS relid
+			UNION SELECT i.inhparent FROM pg_inherits i JOIN up ON i.inhrelid = up.relid
+		), still AS (
+			SELECT i.inhparent AS relid FROM pg_inherits i WHERE i.inhrelid = watch_keep.child
+			UNION SELECT i.inhparent FROM pg_inherits i JOIN still ON i.inhrelid = still.relid
+		)
+		INSERT INTO _ward.watch (target, subject, class, key, follows, follows_column)
+		SELECT DISTINCT ON (w.subject) watch_keep.child, w.subject, w.class, w.key, w.follows, w.follows_column
+		  FROM _ward.watch w
+		  JOIN pg_attribute a ON a.attrelid = watch_keep.child AND a.attname = w.subject AND NOT a.attisdropped
+		 WHERE w.target IN (SELECT up.relid FROM up) AND w.target NOT IN (SELECT still.relid FROM still)
+		   AND watch_keep.parent NOT IN (SELECT still.relid FROM still)
+		 ORDER BY w.subject, w.target
+		ON CONFLICT ON CONSTRAINT watch_pkey DO NOTHING
+		RETURNING target, subject, class
+	LOOP
+		PERFORM _ward.record_event('watch.added', ARRAY['relation', 'subject', 'class', 'reason'],
+		                           ARRAY[kept.target::text, kept.subject::text, kept.class, 'left its parent']);
+		RAISE NOTICE '% goes on being watched by column "%"', kept.target, kept.subject;
+	END LOOP;
+END
+$$;
+REVOKE ALL ON FUNCTION _ward.watch_keep(oid, oid) FROM PUBLIC;
+
 CREATE FUNCTION ward.unwatch(target regclass, subject name DEFAULT NULL, reason text DEFAULT NULL) RETURNS void
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
@@ -332,25 +366,61 @@ CREATE FUNCTION _ward.normalise(statement text) RETURNS text
 REVOKE ALL ON FUNCTION _ward.normalise(text) FROM PUBLIC;
 COMMENT ON FUNCTION _ward.normalise(text) IS 'a statement''s text as the trail keeps it: without literals and comments';
 
--- Every plain index of a watched table that lacks a subject column can't be read
--- alone any more: the subject is then fetched from the table.
+-- An index that could be read alone but lacks a subject column can't be any more: the
+-- subject is then fetched from the table, for each row. What helps is the same index with
+-- all subject columns included; where the old one serves no constraint it may go then.
+CREATE FUNCTION _ward.watch_index(index regclass) RETURNS text
+	LANGUAGE sql STABLE
+	SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	WITH i AS (
+		SELECT x.*, k.reltablespace, k.reloptions, k.relam FROM pg_index x JOIN pg_class k ON k.oid = x.indexrelid
+		 WHERE x.indexrelid = watch_index.index
+	), col AS (
+		SELECT n.n, a.attname, a.attnum, n.n <= i.indnkeyatts AS is_key,
+			   quote_ident(a.attname)
+			   || CASE WHEN n.n > i.indnkeyatts THEN '' ELSE
+					CASE WHEN c.oid <> a.attcollation THEN format(' COLLATE %I.%I', cn.nspname, c.collname) ELSE '' END
+				 || CASE WHEN NOT o.opcdefault THEN format(' %I.%I', opn.nspname, o.opcname) ELSE '' END
+				 || CASE WHEN i.indoption[n.n - 1] & 1 = 1 THEN ' DESC' ELSE '' END
+				 || CASE i.indoption[n.n - 1] & 3 WHEN 2 THEN ' NULLS FIRST' WHEN 1 THEN ' NULLS LAST' ELSE '' END END AS text
+		  FROM i CROSS JOIN LATERAL generate_series(1, i.indnatts) n(n)
+		  JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[n.n - 1]
+		  LEFT JOIN pg_collation c ON n.n <= i.indnkeyatts AND c.oid = i.indcollation[n.n - 1]
+		  LEFT JOIN pg_namespace cn ON cn.oid = c.collnamespace
+		  LEFT JOIN pg_opclass o ON n.n <= i.indnkeyatts AND o.oid = i.indclass[n.n - 1]
+		  LEFT JOIN pg_namespace opn ON opn.oid = o.opcnamespace
+	), included AS (
+		SELECT text, n FROM col WHERE NOT is_key
+		UNION ALL
+		SELECT quote_ident(w.subject), 1000 + w.attnum FROM _ward.watch w, i
+		 WHERE w.target = i.indrelid AND NOT w.attnum = ANY (i.indkey::int2[])
+	)
+	SELECT format('CREATE INDEX ON %s USING %I (%s) INCLUDE (%s)%s%s%s',
+				  (SELECT format('%I.%I', n.nspname, k.relname) FROM pg_class k JOIN pg_namespace n ON n.oid = k.relnamespace WHERE k.oid = i.indrelid),
+				  (SELECT am.amname FROM pg_am am WHERE am.oid = i.relam),
+				  (SELECT string_agg(col.text, ', ' ORDER BY col.n) FROM col WHERE col.is_key),
+				  (SELECT string_agg(s.text, ', ' ORDER BY s.n) FROM included s),
+				  ' WITH (' || array_to_string(i.reloptions, ', ') || ')',
+				  (SELECT ' TABLESPACE ' || quote_ident(t.spcname) FROM pg_tablespace t WHERE t.oid = i.reltablespace),
+				  ' WHERE ' || pg_get_expr(i.indpred, i.indrelid))
+	  FROM i;
+END;
+REVOKE ALL ON FUNCTION _ward.watch_index(regclass) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION _ward.watch_index(regclass) TO ward_officer, ward_auditor;
+
 CREATE VIEW ward.watches AS
 SELECT w.target AS relation, w.subject, w.class, w.key, w.follows, w.added_at, w.added_by,
-       ARRAY(SELECT i.indexrelid::regclass::text
-               FROM pg_catalog.pg_index i
-              WHERE i.indrelid = w.target AND NOT w.attnum = ANY (i.indkey::int2[])
-              ORDER BY 1) AS indexes_without_subject,
-       ARRAY(SELECT pg_catalog.regexp_replace(
-                        pg_catalog.pg_get_indexdef(i.indexrelid),
-                        '( WHERE .*)?$',
-                        CASE WHEN pg_catalog.pg_get_indexdef(i.indexrelid) LIKE '% INCLUDE (%' THEN ''
-                             ELSE ' INCLUDE (' || pg_catalog.quote_ident(w.subject) || ')' END || '\1')
-               FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-               JOIN pg_catalog.pg_am am ON am.oid = c.relam
-              WHERE i.indrelid = w.target AND am.amname = 'btree' AND NOT i.indisprimary
-                AND NOT w.attnum = ANY (i.indkey::int2[])
-              ORDER BY 1) AS indexes_that_help
-  FROM _ward.watch w;
+       coalesce(i.names, '{}') AS indexes_without_subject, coalesce(i.help, '{}') AS indexes_that_help
+  FROM _ward.watch w
+  LEFT JOIN LATERAL (
+	SELECT pg_catalog.array_agg(i.indexrelid::regclass::text ORDER BY i.indexrelid::regclass::text) AS names,
+	       pg_catalog.array_agg(_ward.watch_index(i.indexrelid) ORDER BY i.indexrelid::regclass::text) AS help
+	  FROM pg_catalog.pg_index i
+	  JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+	  JOIN pg_catalog.pg_am am ON am.oid = c.relam
+	 WHERE i.indrelid = w.target AND am.amname = 'btree' AND i.indisvalid AND i.indexprs IS NULL
+	   AND NOT w.attnum = ANY (i.indkey::int2[])) i ON true;
 REVOKE ALL ON ward.watches FROM PUBLIC;
 GRANT SELECT ON ward.watches TO ward_officer, ward_auditor;
 COMMENT ON VIEW ward.watches IS

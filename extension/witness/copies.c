@@ -133,6 +133,7 @@ witness_copies_finished(WitnessCapture *capture)
 {
 	const PlannedStmt *stmt = capture->query->plannedstmt;
 	bool inserts = stmt->commandType == CMD_INSERT || stmt->hasModifyingCTE;
+	List *sources = NIL;
 	ListCell *lc;
 
 	if (capture->existence || (!inserts && filling == NULL))
@@ -148,8 +149,10 @@ witness_copies_finished(WitnessCapture *capture)
 			filling->sources = list_append_unique_oid(filling->sources, set->relation->relid);
 			MemoryContextSwitchTo(old);
 		}
-		if (!inserts)
+		/* Once for each source, whatever manners it was read in. */
+		if (!inserts || list_member_oid(sources, set->relation->relid))
 			continue;
+		sources = lappend_oid(sources, set->relation->relid);
 		foreach (lc, stmt->resultRelations)
 		{
 			Oid target = rt_fetch(lfirst_int(lc), stmt->rtable)->relid;

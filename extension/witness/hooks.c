@@ -177,7 +177,9 @@ witness_utility_frame(PlannedStmt *pstmt, const char *queryString, bool readOnly
 	Node *statement = pstmt->utilityStmt;
 	const bool view = IsA(statement, ViewStmt);
 	WitnessCopies copies;
+	WitnessDetach detach;
 
+	witness_detach_before(&detach, statement);
 	witness_copies_begin(&copies, statement);
 
 	PG_TRY();
@@ -205,6 +207,7 @@ witness_utility_frame(PlannedStmt *pstmt, const char *queryString, bool readOnly
 	witness_utility_running = running;
 	witness_copy_end(writes, false);
 	witness_copies_end(&copies, statement, false);
+	witness_detach_after(&detach);
 	if (view && witness_setting_capture)
 		witness_audit_made(statement);
 }

@@ -9,7 +9,9 @@
  * pin goes.
  *
  * A partition or inheritance child of a watched table is watched through it: its
- * entry names the parent's entry, under which its subjects are recorded.
+ * entry names the parent's entry, under which its subjects are recorded.  One that has
+ * a watch of its own, or several watched ancestors, is a watched table itself, by the
+ * columns of all of them.
  *
  * Fails closed: a watch whose column is gone stops reads of that table (WD401).
  */
@@ -119,17 +121,54 @@ witness_watch_clear(void)
 		MemoryContextReset(watch_memory);
 }
 
+static bool
+witness_watch_has(List *rows, Oid target, const char *subject)
+{
+	ListCell *lc;
+
+	foreach (lc, rows)
+		if (((WatchRow *) lfirst(lc))->target == target &&
+			(subject == NULL || strcmp(NameStr(((WatchRow *) lfirst(lc))->subject), subject) == 0))
+			return true;
+	return false;
+}
+
+/*
+ * A descendant is watched through its ancestor.  Where it has a watch of its own besides,
+ * or another ancestor's, it becomes a watched table itself, by all their columns.
+ */
 static void
-witness_watch_enter(Oid relid, Oid watched)
+witness_watch_inherit(const WatchRow *row, Oid heir, List *own)
 {
 	bool found;
-	WatchEntry *entry = hash_search(watch_entries, &relid, HASH_ENTER, &found);
+	WatchEntry *entry = hash_search(watch_entries, &heir, HASH_ENTER, &found);
+	Oid before = found ? entry->watched : InvalidOid;
+	List *rows = watch_rows;
+	ListCell *lc;
 
-	/* A watch of its own goes before one through an ancestor. */
-	if (!found || relid == watched)
+	if (!found)
 	{
-		entry->watched = watched;
 		entry->relation = NULL;
+		before = witness_watch_has(own, heir, NULL) ? heir : row->target;
+		entry->watched = before;
+	}
+	if (before == row->target)
+		return;
+	entry->watched = heir;
+	/* All that its other ancestor gave it, then this. */
+	foreach (lc, rows)
+	{
+		WatchRow *from = lfirst(lc);
+		WatchRow *copy;
+
+		if ((from->target != before || before == heir) && from != row)
+			continue;
+		if (witness_watch_has(watch_rows, heir, NameStr(from->subject)))
+			continue;
+		copy = palloc(sizeof(WatchRow));
+		*copy = *from;
+		copy->target = heir;
+		watch_rows = lappend(watch_rows, copy);
 	}
 }
 
@@ -141,6 +180,7 @@ witness_watch_load(void)
 	SysScanDesc scan;
 	HeapTuple tuple;
 	MemoryContext old;
+	List *own;
 	ListCell *lc;
 	Oid relid;
 
@@ -196,21 +236,32 @@ witness_watch_load(void)
 			watch_entries = hash_create("pg_ward watched relations", 64, &control,
 										HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 		}
-		foreach (lc, watch_rows)
+		own = list_copy(watch_rows);
+		foreach (lc, own)
+		{
+			WatchRow *row = lfirst(lc);
+			WatchEntry *entry = hash_search(watch_entries, &row->target, HASH_ENTER, NULL);
+
+			entry->watched = row->target;
+			entry->relation = NULL;
+		}
+		foreach (lc, own)
 		{
 			WatchRow *row = lfirst(lc);
 			List *heirs;
 			ListCell *heir;
 
-			witness_watch_enter(row->target, row->target);
 			if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(row->target)))
 				continue;
 			heirs = find_all_inheritors(row->target, NoLock, NULL);
+			old = MemoryContextSwitchTo(watch_memory);
 			foreach (heir, heirs)
 				if (lfirst_oid(heir) != row->target)
-					witness_watch_enter(lfirst_oid(heir), row->target);
+					witness_watch_inherit(row, lfirst_oid(heir), own);
+			MemoryContextSwitchTo(old);
 			list_free(heirs);
 		}
+		list_free(own);
 	}
 	PG_CATCH();
 	{

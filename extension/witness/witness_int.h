@@ -301,6 +301,17 @@ extern void witness_copies_finished(WitnessCapture *capture);
 extern void witness_copies_begin(WitnessCopies *frame, Node *statement);
 extern void witness_copies_end(WitnessCopies *frame, Node *statement, bool failed);
 
+/* ---- detach.c: tables that were watched through a parent and leave it ---- */
+
+typedef struct WitnessDetach
+{
+	List *children; /* oids, and of each the parent that it may leave */
+	List *parents;
+} WitnessDetach;
+
+extern void witness_detach_before(WitnessDetach *detach, Node *statement);
+extern void witness_detach_after(const WitnessDetach *detach);
+
 /* ---- place.c: which taps a plan needs ---- */
 
 extern void witness_place(WitnessCapture *capture);
