@@ -45,12 +45,16 @@ AS $$
 	), traffic AS (
 		SELECT p.subject_class, p.certain, sum(p.statements)::bigint AS statements, count(*) AS sessions
 		FROM per_session p GROUP BY p.subject_class, p.certain
+	), whole AS MATERIALIZED (
+		-- Nobody may take an answer from a trail that was tampered with for the truth, least
+		-- of all an empty one.
+		SELECT _ward.scope_distrust() AS distrust
 	), unnamed AS (
 		SELECT d.subject_class, d.certain, count(*) FILTER (WHERE d.subjects IS NULL) AS rows,
 			   count(*) FILTER (WHERE d.reason IN ('null_key', 'dangling_key')) AS keyless
 		FROM d GROUP BY d.subject_class, d.certain
 	)
-	SELECT t.subject_class, CASE WHEN t.certain THEN 'certain' ELSE 'possible' END,
+	SELECT t.subject_class, CASE WHEN t.certain THEN 'certain' WHEN NOT t.certain THEN 'possible' ELSE 'unknown' END,
 		   coalesce(p.people, 0), coalesce(p.clear, 0), coalesce(p.sealed, 0),
 		   ARRAY(SELECT DISTINCT k FROM g, unnest(g.columns_clear) k
 				 WHERE g.subject_class = t.subject_class AND g.certain = t.certain ORDER BY k),
@@ -59,7 +63,7 @@ AS $$
 		   p.first_seen, p.last_seen, t.statements, t.sessions,
 		   ARRAY(SELECT DISTINCT k FROM g, unnest(g.reasons) k
 				 WHERE g.subject_class = t.subject_class AND g.certain = t.certain ORDER BY k),
-		   nullif(concat_ws('; ',
+		   nullif(concat_ws('; ', x.distrust,
 			   CASE WHEN u.rows > 0
 					THEN 'read on a path that names nobody: all who are in the table now are counted; whoever was deleted since is not' END,
 			   CASE WHEN u.keyless > 0
@@ -69,13 +73,15 @@ AS $$
 				WHERE b.widens AND ($2 IS NULL OR b.role IS NULL OR b.role = ANY ($2))
 				  AND ($6 IS NULL OR b.session IS NULL OR b.session = ANY ($6))
 				HAVING count(*) > 0)), '')
-	FROM traffic t
+	FROM whole x
+	LEFT JOIN traffic t ON true
 	LEFT JOIN people p ON p.subject_class = t.subject_class AND p.certain = t.certain
 	LEFT JOIN unnamed u ON u.subject_class = t.subject_class AND u.certain = t.certain
+	WHERE t.subject_class IS NOT NULL OR x.distrust IS NOT NULL
 	ORDER BY t.subject_class, t.certain DESC
 $$;
 COMMENT ON FUNCTION ward.breach_summary(tstzrange, name[], inet[], text[], text[], text[], text) IS
-	'how many people, which columns, when: one row for each subject class and verdict';
+	'how many people, which columns, when: one row for each subject class and verdict; the note says what limits the answer, also that the trail does not verify';
 
 CREATE FUNCTION ward.subject_history(class text, subject bigint)
 	RETURNS TABLE (first_seen timestamptz, last_seen timestamptz, session text, role name, current_role_name name,
