@@ -212,4 +212,15 @@ core_compat_index_beginscan(Relation table, Relation index, Snapshot snapshot, i
 #define core_compat_authenticated_as() (MyProcPort->authn_id)
 #endif
 
+/* Memory for what a setting's check hook hands on.  Since 16 settings have their own. */
+#include "utils/guc.h"
+
+#if PG_VERSION_NUM >= 160000
+#define core_compat_guc_malloc(size) guc_malloc(LOG, size)
+#define core_compat_guc_free(ptr) guc_free(ptr)
+#else
+#define core_compat_guc_malloc(size) malloc(size)
+#define core_compat_guc_free(ptr) free(ptr)
+#endif
+
 #endif /* WARD_CORE_COMPAT_H */

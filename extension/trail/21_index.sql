@@ -22,6 +22,7 @@ CREATE TABLE _ward.context (
 	session_role name,
 	current_role_name name,
 	actor text,
+	actor_source text,			-- how the actor is known: token, comment, claimed
 	application text,
 	client inet,
 	detail jsonb NOT NULL DEFAULT '{}',
@@ -163,7 +164,7 @@ GRANT EXECUTE ON FUNCTION ward.sync() TO ward_officer, ward_auditor, ward_analys
 GRANT EXECUTE ON FUNCTION ward.rebuild_index() TO ward_auditor;
 
 CREATE VIEW ward.disclosures AS
-	SELECT d.minute, c.session, c.session_role AS role, c.current_role_name, c.actor, c.application, c.client,
+	SELECT d.minute, c.session, c.session_role AS role, c.current_role_name, c.actor, c.actor_source, c.application, c.client,
 		   d.first_at, d.last_at,
 		   pg_catalog.format('%I.%I', r.schema_name, r.relation_name) AS relation,
 		   r.columns[pg_catalog.array_position(r.attnums, d.subject_attnum)] AS subject_column,
@@ -186,6 +187,7 @@ CREATE VIEW ward.sessions AS
 		   (pg_catalog.array_agg(c.session_role ORDER BY c.position))[1] AS role,
 		   pg_catalog.array_agg(DISTINCT c.current_role_name) FILTER (WHERE c.current_role_name <> c.session_role) AS other_roles,
 		   pg_catalog.array_agg(DISTINCT c.actor) FILTER (WHERE c.actor <> '') AS actors,
+		   pg_catalog.array_agg(DISTINCT c.actor_source) FILTER (WHERE c.actor <> '') AS actor_sources,
 		   pg_catalog.array_agg(DISTINCT c.application) FILTER (WHERE c.application <> '') AS applications,
 		   (pg_catalog.array_agg(c.client ORDER BY c.position))[1] AS client,
 		   pg_catalog.min(c.position) AS first_position
@@ -194,7 +196,7 @@ CREATE VIEW ward.sessions AS
 COMMENT ON VIEW ward.sessions IS 'sessions that left evidence in this database (call ward.sync() first)';
 
 CREATE VIEW ward.events AS
-	SELECT e.at, e.kind, e.detail, c.session, c.session_role AS role, c.actor, c.application, c.client, e.position
+	SELECT e.at, e.kind, e.detail, c.session, c.session_role AS role, c.actor, c.actor_source, c.application, c.client, e.position
 	FROM _ward.event e
 	LEFT JOIN _ward.context c ON c.node = e.node AND c.position = e.context;
 COMMENT ON VIEW ward.events IS

@@ -43,9 +43,12 @@ typedef struct ContextWritten
 	Oid session_role;
 	Oid database;
 	char actor[CONTEXT_ACTOR_MAX];
+	const char *source; /* a constant */
 	char application[NAMEDATALEN];
 	TrailPosition position;
 } ContextWritten;
+
+const char *(*trail_context_actor)(const char *claimed, const char **source) = NULL;
 
 static ContextWritten written[CONTEXT_KEPT];
 static int written_next = 0;
@@ -213,7 +216,8 @@ trail_context_session(void)
 }
 
 static TrailPosition
-trail_context_write(Oid role, Oid session_role, const char *actor, const char *application)
+trail_context_write(Oid role, Oid session_role, const char *actor, const char *source,
+					const char *application)
 {
 	/* Kept and reused: an error while appending must not leak it. */
 	static StringInfoData leaf = {0};
@@ -249,6 +253,8 @@ trail_context_write(Oid role, Oid session_role, const char *actor, const char *a
 	trail_record_string(&leaf, OidIsValid(session_role)
 								   ? trail_context_role_name(login, login_text, sizeof(login_text))
 								   : "");
+	if (actor[0] != '\0')
+		trail_record_string(&leaf, source);
 	return trail_append(leaf.data, leaf.len);
 }
 
@@ -261,6 +267,7 @@ TrailPosition
 trail_context_position(Oid role)
 {
 	const char *actor = trail_setting_actor != NULL ? trail_setting_actor : "";
+	const char *source = actor[0] != '\0' ? "claimed" : "";
 	const char *application = application_name != NULL ? application_name : "";
 	Oid session_role = InvalidOid;
 	ContextWritten *slot;
@@ -278,6 +285,8 @@ trail_context_position(Oid role)
 		if (OidIsValid(user))
 			session_role = GetSessionUserId();
 	}
+	if (trail_context_actor != NULL)
+		actor = trail_context_actor(actor, &source);
 	if (strlen(actor) >= CONTEXT_ACTOR_MAX)
 	{
 		/* Cut at a character's end, never within it. */
@@ -302,7 +311,7 @@ trail_context_position(Oid role)
 		slot = &written[at];
 		if (slot->used && slot->role == role && slot->session_role == session_role &&
 			slot->database == MyDatabaseId && strcmp(slot->actor, actor) == 0 &&
-			strcmp(slot->application, application) == 0)
+			strcmp(slot->source, source) == 0 && strcmp(slot->application, application) == 0)
 		{
 			written_last = at;
 			return slot->position;
@@ -315,11 +324,12 @@ trail_context_position(Oid role)
 		trail_context_remember(GetAuthenticatedUserId());
 	slot = &written[written_next];
 	slot->used = false;
-	slot->position = trail_context_write(role, session_role, actor, application);
+	slot->position = trail_context_write(role, session_role, actor, source, application);
 	slot->role = role;
 	slot->session_role = session_role;
 	slot->database = MyDatabaseId;
 	strlcpy(slot->actor, actor, sizeof(slot->actor));
+	slot->source = source;
 	strlcpy(slot->application, application, sizeof(slot->application));
 	slot->used = true;
 	written_last = written_next;

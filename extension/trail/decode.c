@@ -174,6 +174,7 @@ trail_decode_context(const TrailFrame *frame, TrailContextBody *body)
 	body->actor = trail_decode_required(&cursor);
 	body->backend_type = trail_decode_required(&cursor);
 	body->authenticated = trail_decode_required(&cursor);
+	body->actor_source = cursor.at < cursor.end ? trail_decode_required(&cursor) : pstrdup("");
 	trail_decode_finish(&cursor);
 }
 

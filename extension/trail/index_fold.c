@@ -88,11 +88,12 @@ static const struct
 							   2,
 							   {INT8OID, INT8OID}},
 	[INDEX_PLAN_CONTEXT] = {"INSERT INTO _ward.context (node, position, at, session, session_role, "
-							"current_role_name, actor, application, client) VALUES ('" INDEX_NODE
-							"', $1, $2, coalesce($3, ''), $4::name, $5::name, $6, $7, $8::inet)",
-							8,
+							"current_role_name, actor, application, client, actor_source) "
+							"VALUES ('" INDEX_NODE "', $1, $2, coalesce($3, ''), $4::name, "
+							"$5::name, $6, $7, $8::inet, $9)",
+							9,
 							{INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
-							 TEXTOID}},
+							 TEXTOID, TEXTOID}},
 	[INDEX_PLAN_RELATION_FIND] = {"SELECT relation FROM _ward.relation_version WHERE relid = $1 "
 								  "AND schema_name = $2::name AND relation_name = $3::name "
 								  "AND attnums = $4 AND columns = $5 AND keys = $6 "
@@ -540,17 +541,16 @@ index_fold_write(Fold *fold)
 static void
 index_fold_write_context(const TrailIndexEntry *entry)
 {
-	Datum values[8];
-	char nulls[9] = "        ";
+	const char *texts[] = {entry->session,	   entry->session_role, entry->current_role,
+						   entry->actor,	   entry->application,	entry->client,
+						   entry->actor_source};
+	Datum values[2 + lengthof(texts)];
+	char nulls[3 + lengthof(texts)] = "         ";
 
 	values[0] = Int64GetDatum((int64) entry->position);
 	values[1] = TimestampTzGetDatum(entry->at);
-	values[2] = index_fold_text(entry->session, &nulls[2]);
-	values[3] = index_fold_text(entry->session_role, &nulls[3]);
-	values[4] = index_fold_text(entry->current_role, &nulls[4]);
-	values[5] = index_fold_text(entry->actor, &nulls[5]);
-	values[6] = index_fold_text(entry->application, &nulls[6]);
-	values[7] = index_fold_text(entry->client, &nulls[7]);
+	for (int i = 0; i < (int) lengthof(texts); i++)
+		values[2 + i] = index_fold_text(texts[i], &nulls[2 + i]);
 	(void) index_fold_run(INDEX_PLAN_CONTEXT, values, nulls, SPI_OK_INSERT);
 }
 

@@ -95,6 +95,7 @@ typedef struct TrailIndexEntry
 	const char *client;
 	const char *application;
 	const char *actor;
+	const char *actor_source; /* NULL where there is none */
 
 	/* TRAIL_KIND_RELATION */
 	const TrailRelation *relation;

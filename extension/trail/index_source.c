@@ -158,6 +158,7 @@ trail_index_source_next(TrailIndexSource *source, TrailIndexEntry *entry)
 			entry->client = index_source_client(body.client);
 			entry->application = body.application;
 			entry->actor = body.actor;
+			entry->actor_source = body.actor_source[0] != '\0' ? body.actor_source : NULL;
 			break;
 		}
 		case TRAIL_KIND_RELATION:

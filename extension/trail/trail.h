@@ -220,6 +220,12 @@ extern TrailPosition trail_record_cluster_event(const char *kind, const TrailFie
  */
 extern void trail_context_remember(Oid role);
 
+/*
+ * Whom the session acts for and how that is known, given what ward.actor claims.  The witness
+ * sets it; it may not raise, allocate or read the catalog.
+ */
+extern const char *(*trail_context_actor)(const char *claimed, const char **source);
+
 /* Position after the last record that has reached the kernel. */
 extern TrailPosition trail_append_end(void);
 

@@ -419,6 +419,7 @@ typedef struct TrailContextBody
 	char *actor;
 	char *backend_type;
 	char *authenticated; /* role that logged in; session_user can be changed */
+	char *actor_source;	 /* how the actor is known; "" where there is none */
 } TrailContextBody;
 
 typedef struct TrailRelationBody

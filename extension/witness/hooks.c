@@ -278,6 +278,7 @@ witness_init(void)
 	witness_defer_init();
 	witness_write_init();
 	witness_raw_init();
+	witness_actor_init();
 	EnableQueryId();
 
 	prev_planner_hook = planner_hook;

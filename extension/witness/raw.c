@@ -33,6 +33,7 @@
 #include "catalog/pg_statistic.h"
 #include "catalog/pg_statistic_ext_data.h"
 #include "commands/dbcommands.h"
+#include "foreign/foreign.h"
 #include "libpq/libpq-be.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
@@ -83,10 +84,9 @@ static const RawPath raw_functions[] = {
 
 /* Extensions' libraries whose functions show what is stored. */
 static const RawPath raw_libraries[] = {
-	{"pageinspect", "raw.page", true},
-	{"pg_walinspect", "raw.wal", true},
-	{"pg_surgery", "raw.page", false},
-	{"adminpack", "raw.file", false},
+	{"pageinspect", "raw.page", true}, {"pg_walinspect", "raw.wal", true},
+	{"pg_surgery", "raw.page", false}, {"adminpack", "raw.file", false},
+	{"file_fdw", "raw.file", false},
 };
 
 static const RawPath raw_language = {"language", "raw.language", false};
@@ -336,6 +336,10 @@ witness_raw_plan(const PlannedStmt *stmt)
 			witness_raw_statistics(stmt);
 		else if (rte->relkind == RELKIND_TOASTVALUE)
 			witness_raw_toast(rte->relid);
+		else if (rte->relkind == RELKIND_FOREIGN_TABLE)
+			witness_raw_function(GetForeignDataWrapper(
+									 GetForeignServer(GetForeignTable(rte->relid)->serverid)->fdwid)
+									 ->fdwhandler);
 	}
 }
 

@@ -388,6 +388,10 @@ extern void witness_raw_utility(const Node *node);
 extern void witness_raw_capture(void);
 extern void witness_raw_walsender(const struct Port *port);
 
+/* ---- actor.c: who the end user is ---- */
+
+extern void witness_actor_init(void);
+
 /* ---- audit.c: what else is told ---- */
 
 extern void witness_audit_utility(const Node *node);

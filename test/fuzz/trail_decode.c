@@ -35,6 +35,7 @@ fuzz_context(const TrailFrame *frame)
 	fuzz_string(body.actor, true);
 	fuzz_string(body.backend_type, true);
 	fuzz_string(body.authenticated, true);
+	fuzz_string(body.actor_source, true);
 }
 
 static void

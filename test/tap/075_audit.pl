@@ -102,7 +102,7 @@ $node->poll_query_until('postgres', "SELECT count(*) = 3 FROM pg_hba_file_rules"
 }
 isnt($node->psql('postgres', 'SELECT 1', extra_params => [ '-U', 'officer' ]), 0, 'one who is rejected');
 isnt($node->psql('postgres', 'SELECT 1', extra_params => [ '-U', 'nobody' ]), 0, 'one who does not exist');
-is($events->(), join("\n", map { "login.failed application=071_audit.pl user=$_ wanted=postgres" } qw(clerk officer nobody)), 'failed logins, one record each');
+is($events->(), join("\n", map { "login.failed application=075_audit.pl user=$_ wanted=postgres" } qw(clerk officer nobody)), 'failed logins, one record each');
 
 # Nothing planted anywhere in the trail.
 my $bytes = join '', map { slurp_file($_) } glob($node->data_dir . '/ward_trail/*');
