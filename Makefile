@@ -33,12 +33,17 @@ PG_CONFIG  ?= pg_config
 
 # The README's two commands install what is missing, the server's headers and
 # PGXS included, so they must work before PGXS exists.
-ifneq ($(filter demo check,$(MAKECMDGOALS)),)
-.PHONY: demo check
+ifneq ($(filter demo check oracle mutation,$(MAKECMDGOALS)),)
+.PHONY: demo check oracle mutation
 demo:
 	demo/run
 check:
 	test/run
+# So many random statements; and is each rule of capture missed when it is off?
+oracle:
+	WARD_ORACLE_RANDOM=$(or $(N),1000) test/run oracle
+mutation:
+	WARD_MUTATION=1 test/run oracle
 else
 PGXS       := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)

@@ -20,6 +20,7 @@
 #include "access/parallel.h"
 #include "access/sysattr.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
@@ -222,6 +223,29 @@ witness_place_opaque(Placing *placing, Bitmapset *relids)
 
 /* ---------------------------------------------------------------- joins */
 
+/*
+ * Ends a side of a join where its rows have matched; what can't be read there, where it
+ * comes from.
+ */
+static void
+witness_place_match(Placing *placing, JoinState *state, List *flows, WitnessSource side,
+					const char *reason)
+{
+	ListCell *lc;
+
+	foreach (lc, flows)
+	{
+		Flow *flow = lfirst(lc);
+
+		if (flow->attnum == 0)
+			witness_place_tap(placing, flow, TRAIL_MANNER_INFLUENCE, reason, NULL);
+		else
+			witness_tap_match(placing->capture, state, side, flow->attnum, flow->type,
+							  witness_capture_set(placing->capture, flow->relation, flow->subject,
+												  TRAIL_MANNER_INFLUENCE, reason, NULL));
+	}
+}
+
 static List *
 witness_place_join(Placing *placing, JoinState *state, bool drops)
 {
@@ -234,20 +258,26 @@ witness_place_join(Placing *placing, JoinState *state, bool drops)
 	/*
 	 * A row of a nullable side whose match is dropped above has decided that
 	 * nothing came of it: record it where it matched, not only where it leaves.
+	 * A full join returns it also where it did not match.
 	 */
-	if (outer_nullable && (drops || filters))
+	if (state->jointype == JOIN_FULL && (drops || filters))
+	{
 		witness_place_end(placing, outer, TRAIL_MANNER_INFLUENCE, "outer_join", NULL);
-	if (inner_nullable && (drops || filters))
 		witness_place_end(placing, inner, TRAIL_MANNER_INFLUENCE, "outer_join", NULL);
+	}
+	else if (outer_nullable && (drops || filters))
+		witness_place_match(placing, state, outer, WITNESS_SOURCE_OUTER, "outer_join");
+	else if (inner_nullable && (drops || filters))
+		witness_place_match(placing, state, inner, WITNESS_SOURCE_INNER, "outer_join");
 	if (core_compat_right_anti(state->jointype))
 	{
-		witness_place_end(placing, outer, TRAIL_MANNER_INFLUENCE, "anti_join", NULL);
+		witness_place_match(placing, state, outer, WITNESS_SOURCE_OUTER, "anti_join");
 		outer = NIL;
 	}
 	else if (state->jointype == JOIN_SEMI || state->jointype == JOIN_ANTI)
 	{
-		witness_place_end(placing, inner, TRAIL_MANNER_INFLUENCE,
-						  state->jointype == JOIN_SEMI ? "semi_join" : "anti_join", NULL);
+		witness_place_match(placing, state, inner, WITNESS_SOURCE_INNER,
+							state->jointype == JOIN_SEMI ? "semi_join" : "anti_join");
 		inner = NIL;
 	}
 	else if (state->jointype != JOIN_INNER && !outer_nullable && !inner_nullable)
@@ -285,41 +315,71 @@ witness_place_summary(Oid function)
 	return false;
 }
 
+/* Are two values of this type that are equal the same? Texts may be equal and differ. */
+static bool
+witness_place_exact(Oid type)
+{
+	return type == INT2OID || type == INT4OID || type == INT8OID || type == UUIDOID;
+}
+
 /*
- * Ends the flows below a grouping node.  One that is itself a grouping column goes
- * on as well: its group is that subject.
+ * Ends the flows below a grouping node, but for one whose groups are a subject each: it
+ * goes on, and is recorded where the group goes.  single: each row below is in one group.
  */
 static List *
-witness_place_group(Placing *placing, PlanState *state, List *flows, bool collects,
+witness_place_group(Placing *placing, PlanState *state, List *flows, bool single, bool collects,
 					const char *reason)
 {
 	List *rising = NIL;
+	List *ending = NIL;
 	uint64 *groups = NULL;
 	ListCell *lc;
 
+	foreach (lc, flows)
+	{
+		Flow *flow = lfirst(lc);
+		AttrNumber attnum =
+			witness_place_position(state->plan->targetlist, OUTER_VAR, flow->attnum);
+
+		if (attnum == 0 || !single || collects || !witness_place_exact(flow->type))
+			ending = lappend(ending, flow);
+		if (attnum != 0)
+			rising = lappend(rising, flow);
+	}
 	if (collects)
-		witness_place_end(placing, flows, TRAIL_MANNER_ROW, "collected", NULL);
-	else if (flows != NIL)
+		witness_place_end(placing, ending, TRAIL_MANNER_ROW, "collected", NULL);
+	else if (ending != NIL)
 	{
 		if (witness_tap_possible(state))
 			groups = &witness_tap_node(placing->capture, state)->rows;
-		witness_place_end(placing, flows, TRAIL_MANNER_AGGREGATE, reason, groups);
+		witness_place_end(placing, ending, TRAIL_MANNER_AGGREGATE, reason, groups);
 	}
-	foreach (lc, flows)
+	foreach (lc, rising)
 	{
 		Flow *flow = lfirst(lc);
 
 		flow->attnum = witness_place_position(state->plan->targetlist, OUTER_VAR, flow->attnum);
-		if (flow->attnum != 0)
-			rising = lappend(rising, flow);
 	}
 	return witness_place_lift(state, rising);
 }
 
+/* Of each group the first row goes on; one that is dropped above had kept others out. */
 static List *
-witness_place_aggregate(Placing *placing, AggState *state)
+witness_place_unique(Placing *placing, PlanState *state, bool drops)
 {
-	List *flows = witness_place_node(placing, outerPlanState(state), false);
+	List *flows = witness_place_node(placing, outerPlanState(state), true);
+
+	flows = witness_place_group(placing, state, flows, true, false, "distinct");
+	if (drops)
+		witness_place_end(placing, flows, TRAIL_MANNER_INFLUENCE, "distinct", NULL);
+	return flows;
+}
+
+static List *
+witness_place_aggregate(Placing *placing, AggState *state, bool drops)
+{
+	List *flows =
+		witness_place_node(placing, outerPlanState(state), drops || state->ss.ps.qual != NULL);
 	bool collects = false;
 	ListCell *lc;
 
@@ -330,8 +390,52 @@ witness_place_aggregate(Placing *placing, AggState *state)
 		if (!witness_place_summary(aggregate->aggfnoid))
 			collects = true;
 	}
-	return witness_place_group(placing, &state->ss.ps, flows, collects,
-							   state->aggs == NIL ? "grouped" : "aggregate");
+	return witness_place_group(placing, &state->ss.ps, flows,
+							   ((Agg *) state->ss.ps.plan)->groupingSets == NIL &&
+								   ((Agg *) state->ss.ps.plan)->chain == NIL,
+							   collects, state->aggs == NIL ? "grouped" : "aggregate");
+}
+
+/*
+ * INTERSECT and EXCEPT compare whole rows: a subject in a row that comes out is in it by
+ * its own number.  Whom EXCEPT takes away by decides, and is not shown.
+ */
+static List *
+witness_place_setop(Placing *placing, PlanState *state)
+{
+	SetOpCmd command = ((SetOp *) state->plan)->cmd;
+	bool except = command == SETOPCMD_EXCEPT || command == SETOPCMD_EXCEPT_ALL;
+	PlanState *both = outerPlanState(state);
+	List *flows;
+	List *rising = NIL;
+	ListCell *lc;
+
+	if (IsA(both, SortState))
+		both = outerPlanState(both);
+	if (innerPlanState(state) != NULL || !IsA(both, AppendState) ||
+		((AppendState *) both)->as_nplans != 2)
+	{
+		flows = witness_place_node(placing, outerPlanState(state), true);
+		flows = list_concat(flows, witness_place_node(placing, innerPlanState(state), true));
+		witness_place_end(placing, flows, TRAIL_MANNER_ROW, "set_operation", NULL);
+		return NIL;
+	}
+	for (int i = 0; i < 2; i++)
+	{
+		flows = witness_place_node(placing, ((AppendState *) both)->appendplans[i], true);
+		foreach (lc, flows)
+		{
+			Flow *flow = lfirst(lc);
+
+			if (i == 1 && except)
+				witness_place_tap(placing, flow, TRAIL_MANNER_INFLUENCE, "set_operation", NULL);
+			else if (flow->attnum == 0 || !witness_place_exact(flow->type))
+				witness_place_tap(placing, flow, TRAIL_MANNER_ROW, "set_operation", NULL);
+			else
+				rising = lappend(rising, flow);
+		}
+	}
+	return witness_place_lift(state, rising);
 }
 
 /* ---------------------------------------------------------------- appends */
@@ -444,8 +548,10 @@ witness_place_cte(Placing *placing, CteScanState *state)
 	if (!bms_is_member(scan->ctePlanId, placing->ctes))
 	{
 		placing->ctes = bms_add_member(placing->ctes, scan->ctePlanId);
+		/* One that writes may have been placed where it is run. */
+		if (!bms_is_member(scan->ctePlanId, placing->subplans))
+			flows = witness_place_node(placing, state->cteplanstate, true);
 		placing->subplans = bms_add_member(placing->subplans, scan->ctePlanId);
-		flows = witness_place_node(placing, state->cteplanstate, true);
 		placing->cte_ids = lappend_int(placing->cte_ids, scan->ctePlanId);
 		placing->cte_flows = lappend(placing->cte_flows, flows);
 		/* What does not reach the CTE's output can't be followed from its readers. */
@@ -633,18 +739,16 @@ witness_place_node(Placing *placing, PlanState *state, bool drops)
 		}
 
 		case T_AggState:
-			return witness_place_aggregate(placing, (AggState *) state);
+			return witness_place_aggregate(placing, (AggState *) state, drops);
 		case T_GroupState:
-			flows = witness_place_node(placing, outerPlanState(state), false);
-			return witness_place_group(placing, state, flows, false, "grouped");
+			flows =
+				witness_place_node(placing, outerPlanState(state), drops || state->qual != NULL);
+			return witness_place_group(placing, state, flows, true, false, "grouped");
 		case T_UniqueState:
-			flows = witness_place_node(placing, outerPlanState(state), false);
-			return witness_place_group(placing, state, flows, false, "distinct");
+			return witness_place_unique(placing, state, drops);
 
 		case T_SetOpState:
-			flows = witness_place_node(placing, outerPlanState(state), true);
-			witness_place_end(placing, flows, TRAIL_MANNER_ROW, "set_operation", NULL);
-			return NIL;
+			return witness_place_setop(placing, state);
 		case T_RecursiveUnionState:
 			flows = witness_place_node(placing, outerPlanState(state), true);
 			flows = list_concat(flows, witness_place_node(placing, innerPlanState(state), true));

@@ -19,7 +19,7 @@
 #include "nodes/nodeFuncs.h"
 #include "utils/lsyscache.h"
 
-static void witness_plan_query(Query *query, bool top);
+static void witness_plan_query(Query *query, bool kept);
 
 /* Relations of the join tree that no outer join can null. */
 static void
@@ -90,28 +90,33 @@ witness_plan_add(Query *query, int rti, Oid relid, const WitnessRelation *relati
 }
 
 static void
-witness_plan_query(Query *query, bool top)
+witness_plan_query(Query *query, bool kept)
 {
 	Bitmapset *relids = NULL;
 	int items = 0;
 	int rti = -1;
 	ListCell *lc;
 
-	if (query->setOperations == NULL)
-		foreach (lc, query->rtable)
-		{
-			RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
+	foreach (lc, query->rtable)
+	{
+		RangeTblEntry *rte = lfirst_node(RangeTblEntry, lc);
 
-			if (rte->rtekind == RTE_SUBQUERY && rte->subquery->commandType == CMD_SELECT)
-				witness_plan_query(rte->subquery, false);
-		}
+		if (rte->rtekind != RTE_SUBQUERY || rte->subquery->commandType != CMD_SELECT)
+			continue;
+		/* What a set operation compares is left as it is, but where a LIMIT has chosen. */
+		if (query->setOperations == NULL || rte->subquery->limitCount != NULL)
+			witness_plan_query(rte->subquery, false);
+	}
 	foreach (lc, query->cteList)
 	{
 		CommonTableExpr *cte = lfirst_node(CommonTableExpr, lc);
 
 		if (!cte->cterecursive && IsA(cte->ctequery, Query) &&
 			((Query *) cte->ctequery)->commandType == CMD_SELECT)
-			witness_plan_query((Query *) cte->ctequery, false);
+			/* Who of it is read shows only where it is read. */
+			witness_plan_query((Query *) cte->ctequery,
+							   cte->ctematerialized == CTEMaterializeAlways ||
+								   cte->cterefcount > 1);
 	}
 
 	if (query->commandType != CMD_SELECT && query->commandType != CMD_UPDATE &&
@@ -122,8 +127,8 @@ witness_plan_query(Query *query, bool top)
 		(query->distinctClause != NIL && !query->hasDistinctOn) || query->utilityStmt != NULL)
 		return;
 	witness_plan_relations((Node *) query->jointree, &relids, &items);
-	/* A plain scan is heard at the scan, and may then stay index-only. */
-	if (items < 2 && query->commandType == CMD_SELECT && query->sortClause == NIL &&
+	/* A plain scan is heard at the scan, and may then stay index-only, unless it is stored. */
+	if (items < 2 && !kept && query->commandType == CMD_SELECT && query->sortClause == NIL &&
 		query->limitCount == NULL && query->limitOffset == NULL && !query->hasWindowFuncs &&
 		!query->hasDistinctOn && query->rowMarks == NIL)
 		return;
@@ -147,5 +152,5 @@ void
 witness_plan_prepare(Query *query)
 {
 	if (witness_watch_any())
-		witness_plan_query(query, true);
+		witness_plan_query(query, false);
 }

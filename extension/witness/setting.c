@@ -15,6 +15,9 @@ bool witness_setting_capture = true;
 int witness_setting_small_aggregate = 5;
 int witness_setting_capture_memory = 16 * 1024;
 int witness_setting_naming_limit = 1024 * 1024;
+#ifdef WARD_MUTATION
+char *witness_setting_mutation;
+#endif
 
 void
 witness_setting_init(void)
@@ -36,4 +39,9 @@ witness_setting_init(void)
 		"Of a larger one everybody is recorded, whom nobody can name afterwards.",
 		&witness_setting_naming_limit, 1024 * 1024, 0, MAX_KILOBYTES, PGC_SUSET, GUC_UNIT_KB, NULL,
 		NULL, NULL);
+#ifdef WARD_MUTATION
+	DefineCustomStringVariable("ward.mutation", "Rule of capture that is switched off.",
+							   "Only in builds that test the oracle.", &witness_setting_mutation,
+							   "", PGC_SUSET, 0, NULL, NULL, NULL);
+#endif
 }

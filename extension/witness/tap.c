@@ -17,6 +17,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relscan.h"
+#include "access/tableam.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/executor.h"
@@ -221,8 +222,16 @@ static TupleTableSlot *
 witness_tap_heap(IndexOnlyScanState *state)
 {
 	TupleTableSlot *slot = state->ioss_TableSlot;
+	IndexScanDesc scan = state->ioss_ScanDesc;
 
-	if (!index_fetch_heap(state->ioss_ScanDesc, slot))
+	/*
+	 * Where the scan has looked at the heap itself, it knows the row's own place.  From
+	 * there a chain must not be followed: it would seem to be dead, and its index entry
+	 * with it.
+	 */
+	if (!table_tuple_fetch_row_version(state->ss.ss_currentRelation, &scan->xs_heaptid,
+									   scan->xs_snapshot, slot) &&
+		!index_fetch_heap(scan, slot))
 		elog(ERROR, "the heap tuple behind an index-only scan is gone");
 	return slot;
 }
@@ -471,6 +480,60 @@ witness_tap_conflict(WitnessCapture *capture, ResultRelInfo *target, WitnessSet 
 	state->evalfunc = witness_tap_conflict_eval;
 	state->evalfunc_private = conflict;
 	target->ri_onConflict->oc_WhereClause = state;
+	MemoryContextSwitchTo(old);
+}
+
+/* A pair of rows that a join has found to match. */
+typedef struct WitnessMatch
+{
+	WitnessCapture *capture;
+	ExprState *original; /* or NULL where there is no further condition */
+	WitnessSet *set;
+	WitnessSource source;
+	AttrNumber attnum;
+	Oid type;
+} WitnessMatch;
+
+static Datum
+witness_tap_match_eval(ExprState *state, ExprContext *econtext, bool *isnull)
+{
+	WitnessMatch *match = state->evalfunc_private;
+	Datum matched = BoolGetDatum(true);
+
+	*isnull = false;
+	if (match->original != NULL)
+		matched = match->original->evalfunc(match->original, econtext, isnull);
+	if (!*isnull && DatumGetBool(matched))
+		witness_tap_hear(match->capture, match->set,
+						 match->source == WITNESS_SOURCE_OUTER ? econtext->ecxt_outertuple
+															   : econtext->ecxt_innertuple,
+						 match->attnum, match->type);
+	return matched;
+}
+
+/*
+ * Records a side of a join at its match point.  Every kind of join evaluates this
+ * condition once for each pair that its other clauses let through, also a parallel hash
+ * join, which could not be tapped as a node.
+ */
+void
+witness_tap_match(WitnessCapture *capture, JoinState *join, WitnessSource source, AttrNumber attnum,
+				  Oid type, WitnessSet *set)
+{
+	MemoryContext old = MemoryContextSwitchTo(join->ps.state->es_query_cxt);
+	WitnessMatch *match = palloc0(sizeof(WitnessMatch));
+	ExprState *state = makeNode(ExprState);
+
+	match->capture = capture;
+	match->original = join->joinqual;
+	match->set = set;
+	match->source = source;
+	match->attnum = attnum;
+	match->type = type;
+	state->flags = EEO_FLAG_IS_QUAL;
+	state->evalfunc = witness_tap_match_eval;
+	state->evalfunc_private = match;
+	join->joinqual = state;
 	MemoryContextSwitchTo(old);
 }
 

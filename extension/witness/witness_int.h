@@ -25,7 +25,10 @@ extern void witness_setting_init(void);
 extern bool witness_setting_capture;
 extern int witness_setting_small_aggregate;
 extern int witness_setting_capture_memory; /* kB */
-extern int witness_setting_naming_limit;   /* kB */
+#ifdef WARD_MUTATION
+extern char *witness_setting_mutation; /* what test/oracle/mutate switches off */
+#endif
+extern int witness_setting_naming_limit; /* kB */
 
 /* ---- watch.c: which tables are watched, cached per backend ---- */
 
@@ -243,6 +246,8 @@ extern void witness_tap_add(WitnessCapture *capture, PlanState *state, WitnessSo
 							AttrNumber attnum, Oid type, WitnessSet *set);
 extern void witness_tap_conflict(WitnessCapture *capture, ResultRelInfo *target, WitnessSet *set,
 								 AttrNumber attnum, Oid type);
+extern void witness_tap_match(WitnessCapture *capture, JoinState *join, WitnessSource source,
+							  AttrNumber attnum, Oid type, WitnessSet *set);
 extern void witness_tap_settle(WitnessCapture *capture, PlanState *state,
 							   struct WitnessModify *modify, PlanState *child);
 extern TupleTableSlot *witness_tap_slot(PlanState *state, WitnessSource source,

@@ -1,5 +1,5 @@
 -- The oracle's small world: every construct in few rows, so that deleting each
--- subject in turn stays cheap. forget(n) removes a subject from every watched table.
+-- subject in turn stays cheap. forget(n, table) removes a subject.
 CREATE EXTENSION pg_ward;
 SELECT setseed((current_setting('oracle.seed')::int % 1000) / 1000.0);
 
@@ -45,11 +45,32 @@ END
 $$;
 GRANT SELECT ON restricted, person TO oracle_reader;
 
+CREATE TABLE late (id bigint, code int UNIQUE DEFERRABLE INITIALLY DEFERRED);
+INSERT INTO late SELECT i, i FROM generate_series(1, 5) i;
+CREATE TABLE ref (id int, person_id bigint REFERENCES person);
+
 CREATE TABLE copied (id bigint, name text);
 
 CREATE VIEW v_person AS SELECT id, name, soc FROM person WHERE score > 5;
 CREATE VIEW v_barrier WITH (security_barrier) AS SELECT name, score FROM person WHERE soc < 3;
 CREATE VIEW v_counts AS SELECT soc, count(*) FROM person GROUP BY soc;
+
+CREATE VIEW v_instead AS SELECT id, name FROM person;
+CREATE FUNCTION t_instead() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	UPDATE person SET name = NEW.name WHERE id = NEW.id;
+	RETURN NEW;
+END $$;
+CREATE TRIGGER instead INSTEAD OF INSERT ON v_instead FOR EACH ROW EXECUTE FUNCTION t_instead();
+CREATE VIEW v_rule AS SELECT id, name FROM person WHERE soc > 0;
+CREATE RULE removes AS ON DELETE TO v_rule DO INSTEAD UPDATE person SET score = 0 WHERE id = OLD.id;
+CREATE TABLE heard (what text);
+CREATE FUNCTION t_heard() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO heard SELECT body FROM gone;
+	RETURN NULL;
+END $$;
+CREATE TRIGGER hears AFTER UPDATE ON msg REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION t_heard();
 
 CREATE FUNCTION f_sql(int) RETURNS bigint LANGUAGE sql STABLE AS 'SELECT count(*) FROM person WHERE soc = $1';
 CREATE FUNCTION f_table(int) RETURNS TABLE (id bigint, name text) LANGUAGE sql STABLE AS 'SELECT id, name FROM person WHERE soc = $1';
@@ -73,16 +94,18 @@ END $$;
 
 SELECT ward.watch('person', 'id'), ward.watch('msg', 'person_id'), ward.watch('link', 'person_id'),
        ward.watch('link', 'relative_id'), ward.watch('parted', 'id'), ward.watch('base', 'id'),
-       ward.watch('restricted', 'id');
+       ward.watch('restricted', 'id'), ward.watch('late', 'id');
 
 CREATE TABLE subjects AS SELECT id FROM person;
 
-CREATE FUNCTION forget(who bigint) RETURNS void LANGUAGE plpgsql AS $$
+-- Removes a subject, from everywhere or from one table.
+CREATE FUNCTION forget(who bigint, place text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-	DELETE FROM person WHERE id = who;
-	DELETE FROM msg WHERE person_id = who;
-	DELETE FROM link WHERE person_id = who OR relative_id = who;
-	DELETE FROM parted WHERE id = who;
-	DELETE FROM base WHERE id = who;
-	DELETE FROM restricted WHERE id = who;
+	DELETE FROM person WHERE id = who AND coalesce(place, 'person') = 'person';
+	DELETE FROM msg WHERE person_id = who AND coalesce(place, 'msg') = 'msg';
+	DELETE FROM link WHERE (person_id = who OR relative_id = who) AND coalesce(place, 'link') = 'link';
+	DELETE FROM parted WHERE id = who AND coalesce(place, 'parted') = 'parted';
+	DELETE FROM base WHERE id = who AND coalesce(place, 'base') = 'base';
+	DELETE FROM late WHERE id = who AND coalesce(place, 'late') = 'late';
+	DELETE FROM restricted WHERE id = who AND coalesce(place, 'restricted') = 'restricted';
 END $$;

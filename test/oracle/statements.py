@@ -4,7 +4,8 @@ Each case is (construct, statements, options). A statement's rows are compared a
 multiset. Options: ids, the positions of output columns that hold subjects, each of
 which must be recorded as certain; settings, planner settings to run it under; plan,
 whether the plan must keep its shape (default: for single SELECTs); since, the first
-server version that knows the statement.
+server version that knows the statement; writes, the subjects that it writes, each of which
+must be certain.
 """
 
 JOINS = {
@@ -21,13 +22,13 @@ PARALLEL = [
 CASES = []
 
 
-def case(construct, *statements, ids=(), settings=(), plan=None, name=None, since=0):
+def case(construct, *statements, ids=(), settings=(), plan=None, name=None, since=0, writes=()):
     CASES.append({
         "construct": construct, "statements": list(statements), "ids": tuple(ids),
         "settings": list(settings),
         "plan": plan if plan is not None else
         len(statements) == 1 and statements[0].lower().startswith(("select", "with")),
-        "name": name or statements[-1], "since": since,
+        "name": name or statements[-1], "since": since, "writes": tuple(writes),
     })
 
 
@@ -173,8 +174,8 @@ case("delete", "DELETE FROM msg USING person p WHERE p.id = person_id AND p.soc 
 case("insert", "INSERT INTO person (id, name, soc, score) VALUES (100, 'new', 1, 1) RETURNING id", ids=[0])
 case("insert", "INSERT INTO copied SELECT id, name FROM person WHERE soc = 2", "SELECT * FROM copied", ids=[0])
 case("on conflict", "INSERT INTO person (id, name, soc, score) VALUES (4, 'x', 1, 1) ON CONFLICT (id) DO UPDATE SET name = person.name || '!' RETURNING id, name", ids=[0])
-case("on conflict", "INSERT INTO person (id, name, soc, score) VALUES (4, 'x', 1, 1), (101, 'y', 1, 1) ON CONFLICT DO NOTHING RETURNING id")
-case("merge", "MERGE INTO person p USING (VALUES (3), (200)) v(id) ON p.id = v.id WHEN MATCHED THEN UPDATE SET score = 0 WHEN NOT MATCHED THEN INSERT VALUES (v.id, 'm', 1, 0)", "SELECT name FROM society", plan=False)
+case("on conflict", "INSERT INTO person (id, name, soc, score) VALUES (4, 'x', 1, 1), (101, 'y', 1, 1) ON CONFLICT DO NOTHING RETURNING id", ids=[0])
+case("merge", "MERGE INTO person p USING (VALUES (3), (200)) v(id) ON p.id = v.id WHEN MATCHED THEN UPDATE SET score = 0 WHEN NOT MATCHED THEN INSERT VALUES (v.id, 'm', 1, 0)", "SELECT name FROM society", plan=False, writes=[3, 200])
 case("merge", "MERGE INTO person p USING (VALUES (3), (200)) v(id) ON p.id = v.id WHEN MATCHED THEN UPDATE SET score = 0 WHEN NOT MATCHED THEN INSERT VALUES (v.id, 'm', 1, 0) RETURNING merge_action(), p.id, p.name", plan=False, since=170000)
 case("merge", "MERGE INTO person p USING (SELECT * FROM society WHERE id < 3) s ON p.soc = s.id WHEN NOT MATCHED BY SOURCE AND p.score > 20 THEN DELETE RETURNING p.id, p.name", ids=[0], plan=False, since=170000)
 case("merge", "WITH w AS (MERGE INTO person p USING (SELECT person_id, count(*) AS n FROM msg GROUP BY person_id) m ON p.id = m.person_id WHEN MATCHED AND m.n > 1 THEN UPDATE SET score = m.n WHEN NOT MATCHED BY SOURCE THEN UPDATE SET score = 0 RETURNING p.id, merge_action() AS did) SELECT id, did FROM w WHERE did = 'UPDATE'", ids=[0], plan=False, since=170000)
@@ -215,3 +216,62 @@ case("parallel", "SELECT id, name FROM person WHERE score > 20", ids=[0], settin
 case("error", "SELECT id, 10 / (id - 6) FROM person ORDER BY id")
 case("error", "SELECT name::int FROM person WHERE id = 3")
 case("error", "SELECT 1 / (score - score) FROM person WHERE id = 4")
+
+# ---- aimed: each of these fails if one rule is missing (test/oracle/mutate)
+case("aggregate", "SELECT id = 3 FROM person GROUP BY id = 3")
+case("aggregate", "SELECT id = 3 FROM person GROUP BY id = 3", settings=["enable_hashagg=off"])
+case("distinct", "SELECT DISTINCT id = 3 FROM person", settings=["enable_hashagg=off"])
+case("distinct", "SELECT DISTINCT id = 3 FROM person")
+case("distinct", "SELECT name FROM (SELECT DISTINCT ON (soc) * FROM person ORDER BY soc, id) t WHERE t.id > 2")
+case("window", "SELECT name, r FROM (SELECT name, rank() OVER (ORDER BY score, id) r FROM person) t WHERE name LIKE '%4'")
+case("window", "SELECT name, n FROM (SELECT name, score, count(*) OVER () n FROM person) t WHERE score > 30")
+for method, settings in JOINS.items():
+    case("semi join", "SELECT s.name FROM society s WHERE EXISTS (SELECT FROM person p WHERE p.soc = s.id AND p.id IN (3, 7))", settings=settings + ["enable_hashagg=off", "enable_sort=off"])
+    case("semi join", "SELECT s.name FROM society s WHERE s.id + 2 IN (SELECT person_id FROM msg)", settings=settings)
+    case("semi join", "SELECT count(*) FROM society s WHERE EXISTS (SELECT FROM person p WHERE p.id = s.id + 3)", settings=settings)
+case("limit", "SELECT name FROM (SELECT * FROM person ORDER BY id LIMIT 4) t WHERE id <> 2")
+case("limit", "SELECT p.name FROM (SELECT * FROM person ORDER BY id LIMIT 4) p JOIN msg m ON m.person_id = p.id AND m.n > 6")
+case("limit", "SELECT id, count(*) FROM (SELECT person_id AS id FROM msg ORDER BY id LIMIT 6) t GROUP BY id HAVING count(*) > 1", ids=[0])
+case("recursive", "WITH RECURSIVE r(n, d) AS (SELECT score, 0 FROM person WHERE id = 3 UNION ALL SELECT n, d + 1 FROM r WHERE d < 2) SELECT count(*) FROM r")
+case("recursive", "WITH RECURSIVE r(n) AS (SELECT score FROM person WHERE id = 3 UNION SELECT p.score FROM r JOIN person p ON p.score = r.n + 1) SELECT n FROM r")
+case("cte", "WITH c AS MATERIALIZED (SELECT s.id, p.name FROM society s LEFT JOIN person p ON p.soc = s.id) SELECT name FROM c")
+case("cte", "WITH c AS MATERIALIZED (SELECT name, soc FROM person ORDER BY id LIMIT 5) SELECT a.name FROM c a JOIN c b ON a.soc = b.soc AND a.name < b.name")
+case("merge", "MERGE INTO person p USING (VALUES (3)) v(id) ON p.id = v.id WHEN MATCHED THEN DO NOTHING WHEN NOT MATCHED THEN INSERT VALUES (v.id, 'm', 1, 0)", plan=False)
+case("merge", "MERGE INTO person p USING msg m ON p.id = m.person_id AND m.id < 4 WHEN MATCHED AND m.n > 100 THEN DELETE WHEN NOT MATCHED AND m.n > 7 THEN INSERT VALUES (m.id + 300, 'm', 1, 0)", plan=False)
+case("constraint", "INSERT INTO msg VALUES (5, NULL, 1, 'x')")
+case("constraint", "UPDATE msg SET id = 6 WHERE person_id IS NULL")
+case("constraint", "INSERT INTO late VALUES (100, 2)", "SET CONSTRAINTS ALL IMMEDIATE")
+case("constraint", "INSERT INTO ref VALUES (1, 3)")
+case("on conflict", "INSERT INTO msg VALUES (5, NULL, 1, 'x'), (500, NULL, 1, 'x') ON CONFLICT DO NOTHING")
+case("explain", "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT FROM person WHERE score > 1000", plan=False)
+
+# ---- further constructs
+case("aggregate", "SELECT soc, score > 20, count(*) FROM person GROUP BY CUBE (soc, score > 20)")
+case("aggregate", "SELECT id, count(*) FROM person GROUP BY ROLLUP (id)", ids=[0])
+case("aggregate", "SELECT p.id, max(m.n) FROM person p JOIN msg m ON m.person_id = p.id GROUP BY p.id HAVING max(m.n) > 4", ids=[0])
+case("aggregate", "SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY name) FROM person WHERE soc < 3")
+case("aggregate", "SELECT jsonb_object_agg(id, name) FROM person WHERE soc = 3")
+case("sample scan", "SELECT id FROM person TABLESAMPLE BERNOULLI (100) WHERE score > 10", ids=[0])
+case("tid scan", "SELECT id FROM person WHERE ctid = ANY (ARRAY['(0,1)', '(0,4)']::tid[])", ids=[0])
+case("index-only scan", "UPDATE person SET name = name || '!' WHERE id = 5", "SELECT score FROM person WHERE score >= 0", settings=["enable_seqscan=off", "enable_bitmapscan=off"], name="index-only after a HOT update")
+case("cursor", "DECLARE c CURSOR WITH HOLD FOR SELECT id FROM person WHERE soc < 3", "FETCH 2 FROM c")
+case("cursor", "DECLARE c SCROLL CURSOR FOR SELECT id, name FROM person ORDER BY id", "FETCH LAST FROM c", ids=[0])
+case("cursor", "DECLARE c CURSOR FOR SELECT id FROM person ORDER BY id", "MOVE 3 IN c", "FETCH NEXT FROM c", ids=[0])
+case("lateral", "SELECT p.id, x.n FROM person p CROSS JOIN LATERAL (SELECT count(*) AS n FROM msg m WHERE m.person_id = p.id) x WHERE x.n > 1", ids=[0])
+case("subquery", "SELECT id FROM person p WHERE (SELECT count(*) FROM msg m WHERE m.person_id = p.id) > 1", ids=[0])
+case("subquery", "SELECT s.name FROM society s WHERE s.id <= (SELECT min(soc) FROM person WHERE score > 30)")
+case("subquery", "SELECT ROW(id, name) = (SELECT id, name FROM person WHERE id = 4) FROM person WHERE id < 6")
+case("view", "SELECT name FROM v_barrier WHERE name LIKE '%1%' AND score > 1")
+case("view", "INSERT INTO v_instead VALUES (5, 'renamed')", "SELECT count(*) FROM society")
+case("rule", "DELETE FROM v_rule WHERE id = 6", "SELECT count(*) FROM society")
+case("trigger", "UPDATE msg SET n = n + 1 WHERE id < 4", "SELECT what FROM heard ORDER BY what")
+case("modifying cte", "WITH i AS (INSERT INTO copied SELECT id, name FROM person WHERE soc = 2 RETURNING id) SELECT count(*) FROM i", plan=False)
+case("modifying cte", "WITH d AS (DELETE FROM msg WHERE n > 5 RETURNING person_id) SELECT p.id FROM person p JOIN d ON d.person_id = p.id", ids=[0], plan=False)
+case("prepared", "PREPARE q3 AS SELECT name FROM person ORDER BY score, id LIMIT 2", "EXECUTE q3", "EXECUTE q3", "DEALLOCATE q3", name="prepared, run twice")
+case("set operation", "SELECT id FROM person WHERE soc < 3 INTERSECT SELECT person_id FROM msg", ids=[0])
+case("set operation", "SELECT id FROM person WHERE soc < 3 INTERSECT ALL SELECT relative_id FROM link", ids=[0], settings=["enable_hashagg=off"])
+case("set operation", "SELECT person_id FROM link EXCEPT ALL SELECT relative_id FROM link WHERE kind = 'child'", ids=[0])
+case("set operation", "SELECT score FROM person WHERE soc = 1 EXCEPT SELECT score FROM person WHERE id = 3")
+case("partition", "UPDATE parted SET soc = 2 WHERE id = 4 RETURNING id, name", ids=[0])
+case("partition", "SELECT p.id FROM parted p WHERE NOT EXISTS (SELECT FROM parted q WHERE q.id = p.id + 1)", ids=[0])
+case("inheritance", "DELETE FROM base WHERE id > 6 RETURNING id", ids=[0])
