@@ -37,6 +37,9 @@ SELECT act('v email'); INSERT INTO member VALUES (300, 'm4', 9, '[1,2)'); :look
 SELECT act('v update'); UPDATE member SET email = 'm6' WHERE id = 5; :look
 SELECT act('v exclusion'); INSERT INTO member VALUES (301, 'new', 1, '[70,200)'); :look
 SELECT act('v second row'); INSERT INTO member VALUES (302, 'fine', 90, '[1,2)'), (303, 'm7', 91, '[1,2)'); :look
+-- The constraint that ON CONFLICT does not go by.
+SELECT act('v upsert inserts'); INSERT INTO member VALUES (305, 'm9', 93, '[1,2)') ON CONFLICT (id) DO UPDATE SET email = excluded.email; :look
+SELECT act('v upsert updates'); INSERT INTO member VALUES (5, 'm10', 94, '[1,2)') ON CONFLICT (id) DO UPDATE SET email = excluded.email; :look
 -- A function that catches the error has got its answer.
 SELECT act('v caught');
 DO $$ BEGIN INSERT INTO member VALUES (304, 'm8', 92, '[1,2)'); EXCEPTION WHEN unique_violation THEN NULL; END $$;

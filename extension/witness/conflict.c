@@ -92,7 +92,9 @@ witness_conflict_index(WitnessCapture *capture, EState *estate, ResultRelInfo *t
 	index_rescan(scan, keys, nkeys, NULL, 0);
 	while (index_getnext_slot(scan, ForwardScanDirection, existing))
 	{
-		if (self != NULL && ItemPointerEquals((ItemPointer) self, &existing->tts_tid))
+		/* A row that was never stored has no place yet. */
+		if (self != NULL && ItemPointerIsValid(self) &&
+			ItemPointerEquals((ItemPointer) self, &existing->tts_tid))
 			continue;
 		found = true;
 		witness_conflict_note(capture, relation, existing, reason);
