@@ -43,7 +43,7 @@ BEGIN
 		FROM _ward.incident_question q, LATERAL _ward.scope_contexts(q.roles, q.clients, q.actors, q.applications, q.sessions) c
 		WHERE q.incident = report_timeline.incident AND q.until_version IS NULL
 	), d AS MATERIALIZED (
-		SELECT date_bin(step, x.first_at, '2001-01-01 00:00:00+00') AS at, x.subjects, x.context, x.node,
+		SELECT date_bin(step, x.first_at, '2001-01-01 00:00:00+00') AS at, x.subjects, x.manner IN (1, 6) AS certain,
 			   _ward.subject_set_count(x.statements) AS statements,
 			   EXISTS (SELECT FROM asked a WHERE a.node = x.node AND a.position = x.context
 					   AND tstzrange(x.first_at, x.last_at, '[]') && a.during
@@ -54,8 +54,9 @@ BEGIN
 		SELECT d.at,
 			   coalesce(sum(d.statements) FILTER (WHERE d.asked), 0) AS statements,
 			   coalesce(sum(d.statements) FILTER (WHERE NOT d.asked), 0) AS other_statements,
-			   _ward.subject_set_count(_ward.subject_set_union(d.subjects) FILTER (WHERE d.asked)) AS people,
-			   _ward.subject_set_count(_ward.subject_set_union(d.subjects) FILTER (WHERE NOT d.asked)) AS other_people
+			   -- A total over everybody would hide whose rows left.
+			   _ward.subject_set_count(_ward.subject_set_union(d.subjects) FILTER (WHERE d.asked AND d.certain)) AS people,
+			   _ward.subject_set_count(_ward.subject_set_union(d.subjects) FILTER (WHERE NOT d.asked AND d.certain)) AS other_people
 		FROM d GROUP BY d.at
 	)
 	SELECT jsonb_agg(jsonb_build_object('from', s.at, 'to', s.at + step, 'people', coalesce(b.people, 0), 'statements', coalesce(b.statements, 0),

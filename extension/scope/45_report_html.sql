@@ -124,11 +124,11 @@ BEGIN
 	INTO axis FROM jsonb_array_elements(bins) WITH ORDINALITY x(b, k) WHERE (k - 1) % greatest(n / 5, 1) = 0;
 	RETURN format($svg$<figure>
 <svg viewBox="0 0 1000 %s" role="img" aria-labelledby="timeline-title timeline-description" font-family="Liberation Sans, Arial, sans-serif" font-size="14" fill="#1b1b1b">
-<title id="timeline-title">People disclosed over time</title>
+<title id="timeline-title">People certainly disclosed over time</title>
 <desc id="timeline-description">%s</desc>
-<text x="70" y="16" font-weight="bold">People disclosed in the incident</text>
+<text x="70" y="16" font-weight="bold">People certainly disclosed in the incident</text>
 <text x="62" y="37" text-anchor="end">%s</text><text x="62" y="%s" text-anchor="end">0</text>
-<text x="70" y="%s" font-weight="bold">People disclosed in all other sessions</text>
+<text x="70" y="%s" font-weight="bold">People certainly disclosed in all other sessions</text>
 <text x="62" y="%s" text-anchor="end">%s</text><text x="62" y="%s" text-anchor="end">0</text>
 %s
 <line x1="70" x2="970" y1="%s" y2="%s" stroke="#4a4a4a"/><line x1="70" x2="970" y1="%s" y2="%s" stroke="#4a4a4a"/>

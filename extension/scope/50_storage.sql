@@ -1,0 +1,224 @@
+-- scope: the other two kinds of breach. A stolen backup, disk or dump has everybody who
+-- stood in its tables then; a lost key opens ciphertext that left, or that lies there.
+
+-- Sets of people with a verdict each, as one row a person. A person certain anywhere is
+-- certain, and the row then tells of that alone, as in ward.breach_scope().
+CREATE TYPE _ward.storage_part AS (
+	subject_class text,
+	certain boolean,
+	subjects bytea,
+	columns_clear text[],
+	columns_sealed text[],
+	first_seen timestamptz,
+	last_seen timestamptz,
+	reason text
+);
+
+CREATE FUNCTION _ward.storage_people(parts _ward.storage_part[])
+	RETURNS TABLE (subject_class text, subject text, verdict text, columns_clear text[], columns_sealed text[],
+		first_seen timestamptz, last_seen timestamptz, reasons text[])
+	LANGUAGE sql STABLE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH member AS MATERIALIZED (
+		SELECT p.subject_class, m.number, p.certain, p.n
+		FROM (SELECT row_number() OVER () AS n, x.* FROM unnest(parts) x) p, LATERAL _ward.subject_set_members(p.subjects) m(number)
+	), person AS (
+		-- Which parts somebody is in: few combinations, of which each is looked at once.
+		SELECT m.subject_class, m.number, bool_or(m.certain) AS certain, array_agg(m.n ORDER BY m.n) AS ns
+		FROM member m GROUP BY m.subject_class, m.number
+	), combination AS (
+		SELECT c.certain, c.ns,
+			   ARRAY(SELECT DISTINCT k FROM unnest(parts) WITH ORDINALITY x(a, b, s, columns_clear, d, e, f, g, n), unnest(x.columns_clear) k
+					 WHERE x.n = ANY (c.ns) AND x.b = c.certain ORDER BY k) AS columns_clear,
+			   ARRAY(SELECT DISTINCT k FROM unnest(parts) WITH ORDINALITY x(a, b, s, cc, columns_sealed, e, f, g, n), unnest(x.columns_sealed) k
+					 WHERE x.n = ANY (c.ns) AND x.b = c.certain
+					   AND NOT EXISTS (SELECT FROM unnest(parts) WITH ORDINALITY y(a, b, s, cc, cs, e, f, g, n)
+									   WHERE y.n = ANY (c.ns) AND y.b = c.certain AND k = ANY (y.cc)) ORDER BY k) AS columns_sealed,
+			   (SELECT min(x.first_seen) FROM unnest(parts) WITH ORDINALITY x(a, b, s, cc, cs, first_seen, f, g, n) WHERE x.n = ANY (c.ns) AND x.b = c.certain) AS first_seen,
+			   (SELECT max(x.last_seen) FROM unnest(parts) WITH ORDINALITY x(a, b, s, cc, cs, e, last_seen, g, n) WHERE x.n = ANY (c.ns) AND x.b = c.certain) AS last_seen,
+			   ARRAY(SELECT DISTINCT x.reason FROM unnest(parts) WITH ORDINALITY x(a, b, s, cc, cs, e, f, reason, n)
+					 WHERE x.n = ANY (c.ns) AND x.b = c.certain ORDER BY 1) AS reasons
+		FROM (SELECT DISTINCT p.certain, p.ns FROM person p) c
+	)
+	SELECT p.subject_class, coalesce(_ward.subject_show(k.form, k.fingerprint, k.key), p.number::text),
+		   CASE WHEN p.certain THEN 'certain' ELSE 'possible' END, c.columns_clear, c.columns_sealed, c.first_seen, c.last_seen, c.reasons
+	FROM person p
+	JOIN combination c ON c.certain = p.certain AND c.ns = p.ns
+	LEFT JOIN _ward.subject_key k ON k.class = p.subject_class AND k.number = p.number
+$$;
+COMMENT ON FUNCTION _ward.storage_people(_ward.storage_part[]) IS 'sets of people with a verdict each, as one row a person';
+
+-- Everybody whom a column names now.
+CREATE FUNCTION _ward.storage_now(target regclass, subject name, class text) RETURNS bytea
+	LANGUAGE plpgsql VOLATILE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	number text;
+	everybody bytea;
+BEGIN
+	SELECT _ward.scope_number(storage_now.class, a.atttypid, quote_ident(a.attname)) INTO number
+	FROM pg_attribute a WHERE a.attrelid = target AND a.attname = storage_now.subject AND NOT a.attisdropped;
+	IF number IS NULL THEN
+		RETURN _ward.subject_set('{}');
+	END IF;
+	EXECUTE format('SELECT _ward.subject_set_agg(%s) FROM %s', number, target) INTO everybody;
+	RETURN everybody;
+END
+$$;
+COMMENT ON FUNCTION _ward.storage_now(regclass, name, text) IS 'everybody whom a column names now';
+
+-- Who stood there then, by what the trail knows and the table holds now.
+CREATE FUNCTION _ward.relation_parts(relations regclass[], as_of timestamptz, exposed_keys text[], of_class text)
+	RETURNS _ward.storage_part[]
+	LANGUAGE plpgsql VOLATILE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	nobody constant bytea := _ward.subject_set('{}');
+	parts _ward.storage_part[] := '{}';
+	unknown text;
+	w record;
+	e record;
+	clear text[];
+	sealed text[];
+	now_there bytea;
+	certain bytea;
+	steady boolean;
+BEGIN
+	IF coalesce(cardinality(relations), 0) = 0 OR array_position(relations, NULL) IS NOT NULL OR as_of IS NULL OR exposed_keys IS NULL THEN
+		RAISE EXCEPTION 'say which tables were stolen, and as of when' USING ERRCODE = 'null_value_not_allowed',
+			HINT = 'Say, ward.relation_scope(ARRAY[''person'']::regclass[], ''2021-11-09 12:00'').';
+	END IF;
+	IF as_of > clock_timestamp() THEN
+		RAISE EXCEPTION 'the tables were stolen in the future' USING ERRCODE = 'invalid_parameter_value';
+	END IF;
+	SELECT string_agg(r::text, ', ') INTO unknown FROM unnest(relations) r WHERE NOT EXISTS (SELECT FROM _ward.watch x WHERE x.target = r);
+	IF unknown IS NOT NULL THEN
+		RAISE EXCEPTION 'not watched: %', unknown USING ERRCODE = 'WD402',
+			DETAIL = 'Without a watch nobody knows which column says whose row it is.', HINT = 'ward.watches lists the tables that are watched.';
+	END IF;
+	SELECT string_agg(format('"%s"', x), ', ') INTO unknown FROM unnest(exposed_keys) x WHERE NOT EXISTS (SELECT FROM _ward.key k WHERE k.name = x);
+	IF unknown IS NOT NULL THEN
+		RAISE EXCEPTION 'there is no sealing key %', unknown USING ERRCODE = 'WD201', HINT = 'The view ward.keys lists the keys.';
+	END IF;
+	FOR w IN SELECT x.*, c.relname, n.nspname FROM _ward.watch x JOIN pg_class c ON c.oid = x.target JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE x.target = ANY (relations) AND (of_class IS NULL OR x.class = of_class) ORDER BY x.target, x.subject
+	LOOP
+		-- A sealed column whose key nobody has is ciphertext.
+		SELECT coalesce(array_agg(v.name) FILTER (WHERE v.key IS NULL OR v.key = ANY (exposed_keys)), '{}'),
+			   coalesce(array_agg(v.name) FILTER (WHERE v.key IS NOT NULL AND NOT v.key = ANY (exposed_keys)), '{}') INTO clear, sealed
+		FROM (
+			SELECT (_ward.column_names(w.nspname, w.relname, ARRAY[a.attnum], ARRAY[a.attname::text], ARRAY[a.attnum]))[1] AS name,
+				   CASE WHEN t.typname LIKE 'sealed\_%' THEN coalesce(k.name, '') END AS key
+			FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN _ward.key k ON k.id = a.atttypmod
+			WHERE a.attrelid = w.target AND a.attnum > 0 AND NOT a.attisdropped
+		) v;
+		now_there := _ward.storage_now(w.target, w.subject, w.class);
+		SELECT coalesce(_ward.subject_set_union(d.subjects) FILTER (WHERE d.first_at < as_of AND d.manner IN (1, 6)), nobody) AS before,
+			   coalesce(_ward.subject_set_union(d.subjects) FILTER (WHERE d.last_at >= as_of AND d.manner = 6), nobody) AS written,
+			   count(*) FILTER (WHERE d.subjects IS NULL AND d.last_at >= as_of AND d.reason NOT LIKE 'raw.%') AS unnamed,
+			   min(d.first_at) AS first, max(d.last_at) AS last INTO e
+		FROM _ward.disclosure d JOIN _ward.relation_version r ON r.relation = d.relation
+		WHERE r.relid = w.target AND d.subject_attnum = w.attnum;
+		-- Whoever is there and was not written since stood there then, if all writes are known:
+		-- raw paths only read.
+		steady := w.added_at <= as_of AND e.unnamed = 0
+			AND NOT EXISTS (SELECT FROM _ward.scope_unwatched(tstzrange(as_of, NULL), w.class) u WHERE u.relation = w.target::text AND u.subject = w.subject::text);
+		certain := _ward.subject_set_minus(e.before, _ward.subject_set_minus(_ward.subject_set_minus(e.before, now_there), e.written));
+		parts := parts || ROW(w.class, true, certain, clear, sealed, NULL, as_of, 'known from before, and there or removed since')::_ward.storage_part;
+		IF steady THEN
+			parts := parts || ROW(w.class, true, _ward.subject_set_minus(_ward.subject_set_minus(now_there, e.written), certain), clear, sealed, NULL, as_of,
+				'there now, and not written since')::_ward.storage_part;
+			certain := _ward.subject_set_or(certain, _ward.subject_set_minus(now_there, e.written));
+		END IF;
+		parts := parts
+			|| ROW(w.class, false, _ward.subject_set_minus(now_there, certain), clear, sealed, NULL, as_of,
+				CASE WHEN steady THEN 'there now, written since' ELSE 'there now, but not all writes since are known' END)::_ward.storage_part
+			|| ROW(w.class, false, _ward.subject_set_minus(_ward.subject_set_minus(e.before, now_there), certain), clear, sealed, NULL, as_of,
+				'known from before, gone since unseen')::_ward.storage_part
+			|| ROW(w.class, false, _ward.subject_set_minus(_ward.subject_set_minus(_ward.subject_set_minus(e.written, now_there), e.before), certain), clear, sealed, NULL, as_of,
+				'written since and gone')::_ward.storage_part;
+	END LOOP;
+	RETURN parts;
+END
+$$;
+COMMENT ON FUNCTION _ward.relation_parts(regclass[], timestamptz, text[], text) IS 'who stood in tables at a time, as sets';
+
+CREATE FUNCTION ward.relation_scope(relations regclass[], as_of timestamptz, exposed_keys text[] DEFAULT '{}', of_class text DEFAULT NULL)
+	RETURNS TABLE (subject_class text, subject text, verdict text, columns_clear text[], columns_sealed text[], reasons text[])
+	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	parts _ward.storage_part[];
+BEGIN
+	PERFORM _ward.record_event('scope.asked', ARRAY['what', 'relations', 'as_of', 'exposed_keys', 'class'],
+		ARRAY['stolen storage', relations::text, as_of::text, exposed_keys::text, of_class]);
+	PERFORM ward.sync();
+	parts := _ward.relation_parts(relations, as_of, exposed_keys, of_class);
+	-- Reading the tables may have met people for the first time, whose names are evidence.
+	PERFORM ward.sync();
+	RETURN QUERY SELECT p.subject_class, p.subject, p.verdict, p.columns_clear, p.columns_sealed, p.reasons FROM _ward.storage_people(parts) p;
+END
+$$;
+COMMENT ON FUNCTION ward.relation_scope(regclass[], timestamptz, text[], text) IS
+	'whom a stolen backup, disk or dump of these tables has, as of a time; sealed columns are ciphertext unless their key was exposed';
+
+CREATE FUNCTION ward.key_scope(key text, during tstzrange DEFAULT tstzrange(NULL, NULL))
+	RETURNS TABLE (subject_class text, subject text, verdict text, columns text[], first_seen timestamptz, last_seen timestamptz, reasons text[])
+	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	parts _ward.storage_part[] := '{}';
+	left_parts _ward.storage_part[];
+	k _ward.key;
+BEGIN
+	SELECT x.* INTO k FROM _ward.key x WHERE x.name = key_scope.key;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'there is no sealing key "%"', key USING ERRCODE = 'WD201', HINT = 'The view ward.keys lists the keys.';
+	END IF;
+	PERFORM _ward.scope_check(during, NULL, NULL, NULL, NULL, NULL, NULL);
+	-- Who lies there under the key.
+	SELECT coalesce(array_agg(ROW(w.class, false, _ward.storage_now(w.target, w.subject, w.class), '{}', w.columns, NULL, NULL, 'stored under the key')::_ward.storage_part), '{}')
+	INTO parts
+	FROM (
+		SELECT x.class, x.target, x.subject,
+			   array_agg((_ward.column_names(n.nspname, c.relname, ARRAY[a.attnum], ARRAY[a.attname::text], ARRAY[a.attnum]))[1] ORDER BY a.attnum) AS columns
+		FROM _ward.watch x JOIN pg_class c ON c.oid = x.target JOIN pg_namespace n ON n.oid = c.relnamespace
+		JOIN pg_attribute a ON a.attrelid = x.target AND NOT a.attisdropped AND a.atttypmod = k.id
+		JOIN pg_type t ON t.oid = a.atttypid AND t.typname LIKE 'sealed\_%'
+		GROUP BY x.class, x.target, x.subject
+	) w;
+	PERFORM ward.sync();
+	-- Whose ciphertext left, by columns: certainly with its own rows. What was written may
+	-- lie in WAL and backups, though its row is gone.
+	SELECT coalesce(array_agg(ROW(g.class, g.manner = 1, g.subjects, '{}', g.columns, g.first, g.last,
+			CASE WHEN g.manner = 1 THEN 'ciphertext left' WHEN g.manner = 6 THEN 'written under the key' ELSE 'ciphertext had a part in an answer' END)::_ward.storage_part), '{}')
+	INTO left_parts
+	FROM (
+		SELECT d.subject_class AS class, d.manner, h.columns, _ward.subject_set_union(d.subjects) AS subjects,
+			   min(d.first_at) AS first, max(d.last_at) AS last
+		FROM _ward.disclosure d JOIN _ward.relation_version r ON r.relation = d.relation,
+		LATERAL (SELECT _ward.column_names(r.schema_name, r.relation_name, r.attnums, r.columns,
+				ARRAY(SELECT a FROM unnest(d.columns_sealed) a WHERE r.keys[array_position(r.attnums, a)] = k.name)) AS columns) h
+		WHERE d.subjects IS NOT NULL AND h.columns <> '{}'
+		  AND d.minute <= coalesce(upper(during), 'infinity') AND tstzrange(d.first_at, d.last_at, '[]') && during
+		GROUP BY 1, 2, 3
+	) g;
+	RETURN QUERY SELECT p.subject_class, p.subject, p.verdict, p.columns_sealed, p.first_seen, p.last_seen, p.reasons
+	FROM _ward.storage_people(parts || left_parts) p;
+END
+$$;
+COMMENT ON FUNCTION ward.key_scope(text, tstzrange) IS
+	'whom a lost key affects: certain where ciphertext under it left the server in this time, possible where it lies in watched tables';
+
+REVOKE ALL ON FUNCTION
+	_ward.storage_people(_ward.storage_part[]), _ward.storage_now(regclass, name, text),
+	_ward.relation_parts(regclass[], timestamptz, text[], text), ward.relation_scope(regclass[], timestamptz, text[], text),
+	ward.key_scope(text, tstzrange)
+	FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ward.relation_scope(regclass[], timestamptz, text[], text), ward.key_scope(text, tstzrange)
+	TO ward_officer, ward_auditor, ward_analyst;
