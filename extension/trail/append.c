@@ -37,14 +37,16 @@ typedef struct TrailShared
 {
 	LWLock *lock;
 	LWLock *sync_lock;
-	bool foreign;	/* the trail in the directory is another server's; not to be touched */
-	TrailFault why; /* as was found when the server started */
-	bool ready;		/* recovered since shared memory was made */
-	bool announced; /* trail.started has been written, or is being by one of us */
-	bool fresh;		/* the trail was created by this recovery */
-	bool switching; /* the next segment was begun, but not completed */
-	bool leftovers; /* a write failed: its bytes may stand behind the end */
-	uint64 torn;	/* bytes that recovery moved aside */
+	bool foreign;	 /* the trail in the directory is another server's; not to be touched */
+	TrailFault why;	 /* as was found when the server started */
+	bool ready;		 /* recovered since shared memory was made */
+	bool announced;	 /* trail.started has been written, or is being by one of us */
+	bool fresh;		 /* the trail was created by this recovery */
+	bool switching;	 /* the next segment was begun, but not completed */
+	bool leftovers;	 /* a write failed: its bytes may stand behind the end */
+	bool distrusted; /* what was written is not there any more: distrust says what */
+	TrailFault distrust;
+	uint64 torn; /* bytes that recovery moved aside */
 	uint8 node[TRAIL_NODE_LENGTH];
 	TrailTree tree;
 	TrailPosition segment; /* the segment that is written */
@@ -419,17 +421,13 @@ trail_append_begun(void)
 	return !trail_marker_read(node, &marker, &fault) || marker != TRAIL_MARKER_NONE;
 }
 
-/* See trail_int.h.  Raises WD3xx. */
-void
-trail_append_ensure(void)
+/* Tells how the trail came up, once.  Raises WD3xx. */
+static void
+trail_append_announce(void)
 {
-	TrailFault fault;
+	volatile bool told = false;
 	bool announce;
 
-	if (!trail_append_ready(&fault))
-		trail_segment_raise(&fault);
-	if (likely(shared->announced))
-		return;
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	announce = !shared->announced;
 	shared->announced = true;
@@ -445,16 +443,46 @@ trail_append_ensure(void)
 		fields[0].name = "unfinished_bytes";
 		fields[0].value = torn;
 		if (shared->torn > 0)
-			trail_record_started("trail.recovered", fields, 1);
-		trail_record_started(shared->fresh ? "trail.created" : "trail.started", NULL, 0);
+			(void) trail_record_started("trail.recovered", fields, 1);
+		told = trail_record_started(shared->fresh ? "trail.created" : "trail.started", NULL, 0) !=
+			   TRAIL_POSITION_INVALID;
 	}
-	PG_CATCH();
+	PG_FINALLY();
 	{
 		/* What recovery found must not go unsaid: the next one says it. */
-		shared->announced = false;
-		PG_RE_THROW();
+		if (!told)
+			shared->announced = false;
 	}
 	PG_END_TRY();
+}
+
+/* See trail_int.h.  Raises WD3xx. */
+bool
+trail_append_ensure(void)
+{
+	TrailFault fault;
+
+	if (!trail_append_ready(&fault))
+	{
+		if (trail_gap_allows(&fault))
+			return false;
+		trail_segment_raise(&fault);
+	}
+	if (unlikely(!shared->announced))
+		trail_append_announce();
+	trail_gap_close();
+	return true;
+}
+
+/* The same for whoever reads: there is nothing to go on without. */
+static void
+trail_append_require(void)
+{
+	TrailFault fault;
+
+	if (!trail_append_ready(&fault))
+		trail_segment_raise(&fault);
+	(void) trail_append_ensure();
 }
 
 /* Closes the current segment and begins the next.  Caller holds the lock. */
@@ -560,6 +588,11 @@ trail_append_write(const void *frame, Size len, const uint8 hash[TRAIL_HASH_LENG
 	ssize_t written;
 	bool full;
 
+	if (unlikely(shared->distrusted))
+	{
+		*fault = shared->distrust;
+		return false;
+	}
 	if (!trail_append_open(fault))
 		return false;
 	/*
@@ -627,6 +660,17 @@ trail_append_flush(TrailPosition position, TrailFault *fault)
 	return done;
 }
 
+/* See trail_int.h. */
+void
+trail_append_distrust(const TrailFault *fault)
+{
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	shared->distrusted = fault != NULL;
+	if (fault != NULL)
+		shared->distrust = *fault;
+	LWLockRelease(shared->lock);
+}
+
 /* Takes the lock; sleeping on it would cost many times what its holder does. */
 static void
 trail_append_lock(void)
@@ -644,7 +688,8 @@ trail_append_lock(void)
 /*
  * Appends a leaf and returns its position; see trail.h for what that promises.
  * Raises WD3xx, in which case the leaf is not in the trail (or, with fsync, may be
- * there without being durable: evidence of more than left is no harm).
+ * there without being durable: evidence of more than left is no harm).  Where
+ * ward.on_trail_failure allows it, returns TRAIL_POSITION_INVALID instead.
  */
 TrailPosition
 trail_append(const void *leaf, Size len)
@@ -657,7 +702,11 @@ trail_append(const void *leaf, Size len)
 	bool done;
 
 	if (!trail_append_ready(&fault))
+	{
+		if (trail_gap_allows(&fault))
+			return TRAIL_POSITION_INVALID;
 		trail_segment_raise(&fault);
+	}
 	if (len > TRAIL_LEAF_MAX)
 		elog(ERROR, "trail record of %zu bytes is too long", len);
 	if (capacity < len + TRAIL_FRAME_HEADER)
@@ -679,11 +728,13 @@ trail_append(const void *leaf, Size len)
 	position = shared->tree.size;
 	done = trail_append_write(frame, len + TRAIL_FRAME_HEADER, hash, &fault);
 	LWLockRelease(shared->lock);
-	if (!done)
+	if (done && trail_setting_durability == TRAIL_DURABILITY_FSYNC)
+		done = trail_append_flush(position, &fault);
+	if (done)
+		return position;
+	if (!trail_gap_allows(&fault))
 		trail_segment_raise(&fault);
-	if (trail_setting_durability == TRAIL_DURABILITY_FSYNC && !trail_append_flush(position, &fault))
-		trail_segment_raise(&fault);
-	return position;
+	return TRAIL_POSITION_INVALID;
 }
 
 /* Forces all records to disk, also those that recovery found. */
@@ -733,7 +784,7 @@ trail_append_about(TrailAppendBuild build, void *arg, TrailFault *fault)
 TrailPosition
 trail_append_end(void)
 {
-	trail_append_ensure();
+	trail_append_require();
 	return pg_atomic_read_u64(&shared->end);
 }
 
@@ -753,7 +804,7 @@ trail_append_copy(TrailState *state)
 void
 trail_append_state(TrailState *state)
 {
-	trail_append_ensure();
+	trail_append_require();
 	trail_append_copy(state);
 }
 

@@ -325,6 +325,8 @@ trail_context_position(Oid role)
 	slot = &written[written_next];
 	slot->used = false;
 	slot->position = trail_context_write(role, session_role, actor, source, application);
+	if (slot->position == TRAIL_POSITION_INVALID)
+		return TRAIL_POSITION_INVALID;
 	slot->role = role;
 	slot->session_role = session_role;
 	slot->database = MyDatabaseId;

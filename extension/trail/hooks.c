@@ -24,6 +24,7 @@ trail_shmem_request(void)
 	RequestAddinShmemSpace(trail_subject_key_shmem_size());
 	RequestAddinShmemSpace(trail_signer_shmem_size());
 	RequestAddinShmemSpace(trail_verify_shmem_size());
+	RequestAddinShmemSpace(trail_gap_shmem_size());
 	RequestNamedLWLockTranche("WardTrail", 3);
 	trail_index_table_request();
 }
@@ -37,6 +38,7 @@ trail_shmem_startup(void)
 	trail_append_shmem_init();
 	trail_subject_key_shmem_init();
 	trail_verify_shmem_init();
+	trail_gap_shmem_init();
 	trail_signer_shmem_init(&GetNamedLWLockTranche("WardTrail")[2].lock);
 	LWLockRelease(AddinShmemInitLock);
 	trail_index_table_startup();

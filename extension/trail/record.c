@@ -158,7 +158,8 @@ trail_record_statement(int64 fingerprint, const char *text)
 	trail_record_leaf_header(&leaf, TRAIL_KIND_STATEMENT);
 	trail_record_fixed(&leaf, (uint64) fingerprint, 8);
 	trail_record_string(&leaf, text);
-	trail_append(leaf.data, leaf.len);
+	if (trail_append(leaf.data, leaf.len) == TRAIL_POSITION_INVALID)
+		return;
 	/* Remembered only once it is written. */
 	(void) hash_search(record_statements, &fingerprint, HASH_ENTER, &found);
 }
@@ -181,9 +182,11 @@ trail_record_disclosure(const TrailDisclosure *disclosure)
 	StringInfoData set;
 	TrailPosition position;
 
-	trail_append_ensure();
-	trail_subject_key_write();
+	if (!trail_append_ensure() || !trail_subject_key_write())
+		return TRAIL_POSITION_INVALID;
 	context = trail_context_position(disclosure->role);
+	if (context == TRAIL_POSITION_INVALID)
+		return TRAIL_POSITION_INVALID;
 	old = trail_record_enter();
 
 	/*
@@ -192,6 +195,12 @@ trail_record_disclosure(const TrailDisclosure *disclosure)
 	 */
 	if (disclosure->relation->described_at == TRAIL_POSITION_INVALID)
 		trail_record_relation(disclosure->relation);
+	if (disclosure->relation->described_at == TRAIL_POSITION_INVALID)
+	{
+		/* ward.on_trail_failure: nothing may refer to what is not there. */
+		MemoryContextSwitchTo(old);
+		return TRAIL_POSITION_INVALID;
+	}
 	if (disclosure->fingerprint != 0 && disclosure->text != NULL)
 		trail_record_statement(disclosure->fingerprint, disclosure->text);
 
@@ -227,10 +236,13 @@ static TrailPosition
 trail_record_event_body(const char *kind, const TrailField *fields, int nfields, bool cluster)
 {
 	TrailPosition context = trail_context_position(InvalidOid);
-	MemoryContext old = trail_record_enter();
+	MemoryContext old;
 	StringInfoData leaf;
 	TrailPosition position;
 
+	if (context == TRAIL_POSITION_INVALID)
+		return TRAIL_POSITION_INVALID;
+	old = trail_record_enter();
 	initStringInfo(&leaf);
 	trail_record_leaf_header(&leaf, TRAIL_KIND_EVENT);
 	if (cluster)
@@ -260,7 +272,8 @@ trail_record_event_any(const char *kind, const TrailField *fields, int nfields, 
 
 	if (IsBinaryUpgrade && !trail_append_begun())
 		return TRAIL_POSITION_INVALID;
-	trail_append_ensure();
+	if (!trail_append_ensure())
+		return TRAIL_POSITION_INVALID;
 	position = trail_record_event_body(kind, fields, nfields, cluster);
 	if (trail_record_notify != NULL)
 		trail_record_notify();
@@ -282,8 +295,8 @@ trail_record_cluster_event(const char *kind, const TrailField *fields, int nfiel
 }
 
 /* For append.c: an event that says how this trail came up. */
-void
+TrailPosition
 trail_record_started(const char *kind, const TrailField *fields, int nfields)
 {
-	trail_record_event_body(kind, fields, nfields, false);
+	return trail_record_event_body(kind, fields, nfields, false);
 }

@@ -18,6 +18,7 @@ int trail_setting_segment_size = 16 * 1024;
 int trail_setting_sync_timeout = 60 * 1000;
 int trail_setting_subject_cache = 8 * 1024;
 char *trail_setting_actor = NULL;
+int trail_setting_on_failure = TRAIL_ON_FAILURE_REFUSE;
 int trail_setting_checkpoint_interval = 60;
 int trail_setting_epoch_interval = 3600;
 char *trail_setting_checkpoint_command = NULL;
@@ -26,6 +27,11 @@ char *trail_setting_signing_key_file = NULL;
 static const struct config_enum_entry durability_options[] = {
 	{"write", TRAIL_DURABILITY_WRITE, false},
 	{"fsync", TRAIL_DURABILITY_FSYNC, false},
+	{NULL, 0, false}};
+
+static const struct config_enum_entry on_failure_options[] = {
+	{"refuse", TRAIL_ON_FAILURE_REFUSE, false},
+	{"allow", TRAIL_ON_FAILURE_ALLOW, false},
 	{NULL, 0, false}};
 
 void
@@ -41,6 +47,11 @@ trail_setting_init(void)
 							 "disk, survives a power failure.",
 							 &trail_setting_durability, TRAIL_DURABILITY_WRITE, durability_options,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable(
+		"ward.on_trail_failure", "What becomes of a statement whose evidence can't be written.",
+		"refuse: it fails; allow: it goes on, and the trail has a gap, which it tells.",
+		&trail_setting_on_failure, TRAIL_ON_FAILURE_REFUSE, on_failure_options, PGC_SUSET, 0, NULL,
+		NULL, NULL);
 	DefineCustomIntVariable("ward.trail_segment_size", "Size at which a new segment is begun.",
 							NULL, &trail_setting_segment_size, 16 * 1024, 64, 1024 * 1024,
 							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);

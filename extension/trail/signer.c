@@ -45,6 +45,9 @@ typedef struct SignerShared
 {
 	LWLock *lock;
 	TrailSignerStatus status;
+	/* The signer's alone; here, because it may be started again. */
+	TrailTree read; /* of the records that it has read back */
+	bool distrusts; /* what it read back was not what was written */
 } SignerShared;
 
 static SignerShared *signer_shared = NULL;
@@ -252,13 +255,82 @@ trail_signer_adopt(int slot, uint64 epoch, const uint8 key[TRAIL_KEY_LENGTH])
 	LWLockRelease(signer_shared->lock);
 }
 
+/* Reads back what was appended since the last time.  Raises WD3xx. */
+static void
+trail_signer_read_on(const TrailState *state)
+{
+	TrailReader *reader = trail_reader_open(signer_shared->read.size);
+	TrailFrame frame;
+
+	while (signer_shared->read.size < state->tree.size && trail_reader_next(reader, &frame))
+	{
+		uint8 hash[TRAIL_HASH_LENGTH];
+
+		trail_tree_leaf(frame.body - TRAIL_LEAF_HEADER, frame.length + TRAIL_LEAF_HEADER, hash);
+		trail_tree_append(&signer_shared->read, hash);
+	}
+	trail_reader_close(reader);
+}
+
+/*
+ * Is what the file holds what was written?  Nothing is signed that is not there; where
+ * a record was changed, nothing more is appended until it is put back.
+ */
+static bool
+trail_signer_read_back(TrailFault *fault)
+{
+	MemoryContext memory =
+		AllocSetContextCreate(TopMemoryContext, "pg_ward signer", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(memory);
+	TrailTree before = signer_shared->read;
+	TrailState state;
+	volatile int sqlerrcode = 0;
+	uint8 found[TRAIL_HASH_LENGTH];
+	uint8 kept[TRAIL_HASH_LENGTH];
+
+	PG_TRY();
+	{
+		trail_append_state(&state);
+		trail_signer_read_on(&state);
+		trail_tree_root(&state.tree, kept);
+		trail_tree_root(&signer_shared->read, found);
+		if (memcmp(found, kept, TRAIL_HASH_LENGTH) != 0)
+			sqlerrcode = ERRCODE_WARD_TRAIL_CORRUPT;
+	}
+	PG_CATCH();
+	{
+		sqlerrcode = geterrcode();
+		MemoryContextSwitchTo(memory);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(memory);
+	if (sqlerrcode == 0)
+	{
+		if (signer_shared->distrusts)
+			trail_append_distrust(NULL);
+		signer_shared->distrusts = false;
+		return true;
+	}
+	signer_shared->read = before;
+	(void) trail_segment_fault(fault, sqlerrcode, 0, TRAIL_POSITION_INVALID, 0,
+							   "what was written to it can't be read back as it was");
+	if (sqlerrcode == ERRCODE_WARD_TRAIL_CORRUPT)
+	{
+		trail_append_distrust(fault);
+		signer_shared->distrusts = true;
+	}
+	return false;
+}
+
 static bool
 trail_signer_checkpoint(const char *reason, TrailFault *fault)
 {
 	SignerJob job = {
 		.reason = reason, .slot = signer_slot, .epoch = signer_epoch, .key = signer_key};
 
-	return trail_signer_write(&job, fault);
+	return trail_signer_read_back(fault) && trail_signer_write(&job, fault);
 }
 
 static bool
@@ -283,6 +355,8 @@ trail_signer_next_epoch(const char *reason, TrailFault *fault)
 					 .announces = true,
 					 .next_epoch = signer_epoch + 1};
 
+	if (!trail_signer_read_back(fault))
+		return false;
 	if (!trail_signing_generate(slot, signer_node, job.next_epoch, job.next_key, fault) ||
 		!trail_signer_write(&job, fault))
 	{
@@ -404,8 +478,11 @@ trail_signer_set_up(TrailFault *fault)
 
 	if (!trail_append_peek(&state, fault))
 		return false;
-	trail_append_ensure();
+	(void) trail_append_ensure();
 	memcpy(signer_node, state.node, TRAIL_NODE_LENGTH);
+	/* What stood before was read as the trail was brought up. */
+	if (signer_shared->read.size == 0)
+		signer_shared->read = state.tree;
 	if (!trail_signing_load(signer_node, slots, fault))
 		return false;
 	begun = trail_signer_find(true, &last, text);

@@ -202,15 +202,16 @@ trail_subject_key_scope(const char *class, TrailSubjectForm form)
 
 /* ---------------------------------------------------------------- what is to be written */
 
-static void
+static bool
 subject_key_write_batch(SubjectKeyBatch *batch)
 {
 	static StringInfoData leaf = {0};
 	subject_key_pending_iterator scan;
 	SubjectKeyPending *pending;
+	bool written;
 
 	if (batch->count == 0)
-		return;
+		return true;
 	if (leaf.data == NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(batch_memory);
@@ -219,33 +220,39 @@ subject_key_write_batch(SubjectKeyBatch *batch)
 		MemoryContextSwitchTo(old);
 	}
 	resetStringInfo(&leaf);
-	trail_append_ensure();
+	(void) trail_append_ensure();
 	trail_record_leaf_header(&leaf, TRAIL_KIND_SUBJECT);
 	trail_record_string(&leaf, batch->class);
 	trail_record_varint(&leaf, batch->form);
 	trail_record_varint(&leaf, batch->count);
 	appendBinaryStringInfo(&leaf, batch->body.data, batch->body.len);
-	(void) trail_append(leaf.data, leaf.len);
-	if (trail_record_notify != NULL)
+	written = trail_append(leaf.data, leaf.len) != TRAIL_POSITION_INVALID;
+	if (written && trail_record_notify != NULL)
 		trail_record_notify();
 
+	/* Where ward.on_trail_failure let them go unwritten they are not learned. */
 	subject_key_pending_start_iterate(batch->ids, &scan);
-	while (filter != NULL && (pending = subject_key_pending_iterate(batch->ids, &scan)) != NULL)
+	while (written && filter != NULL &&
+		   (pending = subject_key_pending_iterate(batch->ids, &scan)) != NULL)
 		subject_key_learn(&pending->id);
 	subject_key_pending_reset(batch->ids);
 	resetStringInfo(&batch->body);
 	batch->count = 0;
+	return written;
 }
 
 /* See trail_int.h.  Raises WD3xx, and then they are pending still. */
-void
+bool
 trail_subject_key_write(void)
 {
+	bool written = true;
+
 	if (likely(!batch_any))
-		return;
+		return true;
 	for (int i = 0; i < SUBJECT_KEY_BATCHES; i++)
-		subject_key_write_batch(&batches[i]);
+		written = subject_key_write_batch(&batches[i]) && written;
 	batch_any = false;
+	return written;
 }
 
 /* The batch of a scope; makes room where there is none.  Raises WD3xx. */
@@ -265,7 +272,7 @@ subject_key_batch(const TrailSubjectKey *key)
 	{
 		batch = &batches[batch_next];
 		batch_next = (batch_next + 1) % SUBJECT_KEY_BATCHES;
-		subject_key_write_batch(batch);
+		(void) subject_key_write_batch(batch);
 	}
 	if (batch_memory == NULL)
 		batch_memory =
@@ -310,7 +317,7 @@ trail_subject_key_add(const TrailSubjectKey *key)
 	batch->count++;
 	batch_any = true;
 	if (batch->body.len > SUBJECT_KEY_BATCH_BYTES)
-		subject_key_write_batch(batch);
+		(void) subject_key_write_batch(batch);
 }
 
 /* See trail.h. */

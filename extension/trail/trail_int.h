@@ -38,12 +38,19 @@ typedef enum TrailDurability
 	TRAIL_DURABILITY_FSYNC
 } TrailDurability;
 
+typedef enum TrailOnFailure
+{
+	TRAIL_ON_FAILURE_REFUSE,
+	TRAIL_ON_FAILURE_ALLOW
+} TrailOnFailure;
+
 extern char *trail_setting_directory;
 extern int trail_setting_durability;
 extern int trail_setting_segment_size;	/* kB */
 extern int trail_setting_sync_timeout;	/* ms */
 extern int trail_setting_subject_cache; /* kB */
 extern char *trail_setting_actor;
+extern int trail_setting_on_failure;
 extern int trail_setting_checkpoint_interval; /* s */
 extern int trail_setting_epoch_interval;	  /* s */
 extern char *trail_setting_checkpoint_command;
@@ -199,10 +206,12 @@ extern void trail_append_shmem_init(void);
 
 /*
  * Recovers where needed, and records once how the trail came up.  Whoever builds a
- * record calls it first: the records that it writes go through the same buffers.
+ * record calls it first: the records that it writes go through the same buffers.  False
+ * where ward.on_trail_failure lets the caller go on without a record; trail_append()
+ * then returns TRAIL_POSITION_INVALID.
  */
 extern bool trail_append_begun(void);
-extern void trail_append_ensure(void);
+extern bool trail_append_ensure(void);
 extern TrailPosition trail_append(const void *leaf, Size len);
 
 /*
@@ -229,6 +238,19 @@ typedef struct TrailState
 extern void trail_append_state(TrailState *state);
 /* The same, but describes the fault where the trail can't be brought up. */
 extern bool trail_append_peek(TrailState *state, TrailFault *fault);
+
+/*
+ * A fault that somebody else found in what was written: nothing is appended until it
+ * is taken back (NULL).
+ */
+extern void trail_append_distrust(const TrailFault *fault);
+
+/* ---- gap.c: ward.on_trail_failure ---- */
+
+extern Size trail_gap_shmem_size(void);
+extern void trail_gap_shmem_init(void);
+extern bool trail_gap_allows(const TrailFault *fault);
+extern void trail_gap_close(void);
 
 /* ---- note.c: checkpoints as C2SP signed notes ---- */
 
@@ -364,7 +386,7 @@ extern void trail_signer_anchored(uint64 size, const char *problem);
 extern void (*trail_record_notify)(void);
 
 extern void trail_record_leaf_header(StringInfo leaf, TrailKind kind);
-extern void trail_record_started(const char *kind, const TrailField *fields, int nfields);
+extern TrailPosition trail_record_started(const char *kind, const TrailField *fields, int nfields);
 
 /* ---- subject_key.c ---- */
 
@@ -372,7 +394,7 @@ extern Size trail_subject_key_shmem_size(void);
 extern void trail_subject_key_shmem_init(void);
 
 /* Writes the keys that wait.  Raises WD3xx. */
-extern void trail_subject_key_write(void);
+extern bool trail_subject_key_write(void);
 
 /* ---- context.c ---- */
 
