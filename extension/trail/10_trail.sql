@@ -11,7 +11,8 @@ CREATE FUNCTION _ward.trail_state(
 		OUT bytes bigint, OUT root text, OUT last_record timestamptz,
 		OUT signed_records bigint, OUT signed_at timestamptz, OUT epoch bigint,
 		OUT first_key text, OUT key text, OUT signing_problem text,
-		OUT anchored_records bigint, OUT anchored_at timestamptz, OUT anchor_problem text)
+		OUT anchored_records bigint, OUT anchored_at timestamptz, OUT anchor_problem text,
+		OUT bytes_limit bigint)
 	LANGUAGE c VOLATILE PARALLEL RESTRICTED
 	AS 'MODULE_PATHNAME', 'ward_trail_state';
 REVOKE ALL ON FUNCTION _ward.trail_state() FROM PUBLIC;
@@ -63,7 +64,8 @@ CREATE FUNCTION ward.trail_state(
 		OUT bytes bigint, OUT root text, OUT last_record timestamptz,
 		OUT signed_records bigint, OUT signed_at timestamptz, OUT epoch bigint,
 		OUT first_key text, OUT key text, OUT signing_problem text,
-		OUT anchored_records bigint, OUT anchored_at timestamptz, OUT anchor_problem text)
+		OUT anchored_records bigint, OUT anchored_at timestamptz, OUT anchor_problem text,
+		OUT bytes_limit bigint)
 	LANGUAGE sql VOLATILE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
 	AS 'SELECT * FROM _ward.trail_state()';

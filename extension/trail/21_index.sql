@@ -203,9 +203,10 @@ COMMENT ON VIEW ward.events IS
 	'keys, grants, watching, settings and gaps, with who did it (call ward.sync() first)';
 
 CREATE VIEW ward.index_status AS
-	SELECT s.node, s.position, greatest(_ward.trail_end() - s.position, 0) AS behind, s.folded, s.updated
-	FROM _ward.index_state s;
-COMMENT ON VIEW ward.index_status IS 'how far this database''s index is behind the trail, in records';
+	SELECT s.node, s.position, greatest(e.trail_end - s.position, 0) AS behind, s.folded, s.updated,
+		   CASE WHEN e.trail_end > 0 THEN pg_catalog.round(100.0 * least(s.position, e.trail_end) / e.trail_end, 1) END AS percent
+	FROM _ward.index_state s, (SELECT _ward.trail_end() OFFSET 0) e;
+COMMENT ON VIEW ward.index_status IS 'how far this database''s index is behind the trail, in records, also while it is made anew';
 
 REVOKE ALL ON ward.disclosures, ward.sessions, ward.events, ward.index_status FROM PUBLIC;
 GRANT SELECT ON ward.disclosures, ward.sessions, ward.events, ward.index_status TO ward_auditor;

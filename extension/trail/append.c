@@ -51,6 +51,7 @@ typedef struct TrailShared
 	TrailTree tree;
 	TrailPosition segment; /* the segment that is written */
 	uint64 offset;		   /* where its next frame goes */
+	uint64 before;		   /* bytes of the segments before it */
 	uint64 last_frame;	   /* where its last one stands; 0: it has none */
 	uint8 last_head[TRAIL_FRAME_HEADER];
 	uint64 seen_frame; /* the last one when a process last looked at the file */
@@ -223,6 +224,7 @@ trail_append_create(TrailFault *fault)
 	memset(&shared->tree, 0, sizeof(shared->tree));
 	shared->segment = 0;
 	shared->offset = length;
+	shared->before = 0;
 	shared->last_frame = shared->seen_frame = 0;
 	shared->torn = 0;
 	shared->switching = false;
@@ -379,6 +381,18 @@ trail_append_recover(TrailFault *fault)
 								   0, "a server in binary upgrade mode begins no trail");
 	else
 		done = trail_append_create(fault);
+	/* What can't be looked at is not counted: the limit is not evidence. */
+	for (int i = 0; done && i < count && firsts[i] < shared->segment; i++)
+	{
+		char path[MAXPGPATH];
+		struct stat st;
+
+		if (i == 0)
+			shared->before = 0;
+		trail_segment_path(path, firsts[i]);
+		if (stat(path, &st) == 0)
+			shared->before += st.st_size;
+	}
 	free(firsts);
 	if (done && known && memcmp(node, shared->node, TRAIL_NODE_LENGTH) != 0)
 		done = trail_segment_fault(fault, ERRCODE_WARD_TRAIL_CORRUPT, 0, shared->segment, 16,
@@ -506,6 +520,7 @@ trail_append_switch(TrailFault *fault)
 	if (fd < 0)
 		return false;
 	trail_append_adopt(fd, next.first);
+	shared->before += shared->offset;
 	shared->segment = next.first;
 	shared->offset = length;
 	shared->last_frame = shared->seen_frame = 0;
@@ -577,6 +592,20 @@ trail_append_check(int64 now, TrailFault *fault)
 	memcpy(shared->seen_head, shared->last_head, sizeof(shared->seen_head));
 	append_checked = now;
 	return true;
+}
+
+/* Is there room for so much evidence?  Caller holds the lock. */
+static bool
+trail_append_room(Size len, TrailFault *fault)
+{
+	if (trail_setting_max_size == 0 ||
+		shared->before + shared->offset + len <= (uint64) trail_setting_max_size * 1024 * 1024)
+		return true;
+	(void) trail_segment_fault(fault, ERRCODE_WARD_TRAIL_UNREACHABLE, 0, TRAIL_POSITION_INVALID, 0,
+							   "it has reached ward.trail_max_size");
+	fault->hint = "Raise ward.trail_max_size; statements that would disclose watched data are "
+				  "refused until then, and work again by themselves.";
+	return false;
 }
 
 /* Writes one frame at the trail's end.  Caller holds the lock exclusively. */
@@ -726,7 +755,9 @@ trail_append(const void *leaf, Size len)
 
 	trail_append_lock();
 	position = shared->tree.size;
-	done = trail_append_write(frame, len + TRAIL_FRAME_HEADER, hash, &fault);
+	/* Checkpoints are not held up by the limit: a full trail is signed as well. */
+	done = trail_append_room(len + TRAIL_FRAME_HEADER, &fault) &&
+		   trail_append_write(frame, len + TRAIL_FRAME_HEADER, hash, &fault);
 	LWLockRelease(shared->lock);
 	if (done && trail_setting_durability == TRAIL_DURABILITY_FSYNC)
 		done = trail_append_flush(position, &fault);
@@ -796,6 +827,7 @@ trail_append_copy(TrailState *state)
 	state->tree = shared->tree;
 	state->segment = shared->segment;
 	state->offset = shared->offset;
+	state->bytes = shared->before + shared->offset;
 	state->last_at = shared->last_at;
 	LWLockRelease(shared->lock);
 }

@@ -210,6 +210,29 @@ index_worker_set(const char *name, const char *value)
 		SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
 }
 
+/* Says that the index falls behind, again each time that it is twice as far. */
+static void
+index_worker_tell_backlog(void)
+{
+	static uint64 told = 0;
+	TrailPosition end = trail_append_end();
+	TrailPosition position = trail_index_fold_position(GetActiveSnapshot());
+	uint64 behind = end > position ? end - position : 0;
+
+	if (trail_setting_backlog_warning == 0 || behind < (uint64) trail_setting_backlog_warning)
+	{
+		told = 0;
+		return;
+	}
+	if (behind < 2 * told)
+		return;
+	told = behind;
+	ereport(WARNING,
+			(errmsg("the index of the trail is " UINT64_FORMAT " records behind", behind),
+			 errhint("The evidence is written all the same; answers wait until the index has "
+					 "caught up. ward.index_status shows how far it is.")));
+}
+
 /* One batch in a transaction of its own. */
 static bool
 index_worker_batch(bool *more)
@@ -220,6 +243,7 @@ index_worker_batch(bool *more)
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	pgstat_report_activity(STATE_RUNNING, "folding the trail");
+	index_worker_tell_backlog();
 	installed = trail_index_fold(more);
 	PopActiveSnapshot();
 	CommitTransactionCommand();

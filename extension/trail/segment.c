@@ -128,12 +128,15 @@ trail_segment_raise(const TrailFault *fault)
 						errdetail("File or directory \"%s\": %s.", fault->path, fault->what),
 						errhint("Put the trail back in its place. Statements that would disclose "
 								"watched data are refused until then.")));
-	ereport(ERROR, (errcode(fault->sqlerrcode), errmsg("could not write or read the trail"),
-					fault->errnum != 0
-						? errdetail("File or directory \"%s\": %s: %m.", fault->path, fault->what)
-						: errdetail("File or directory \"%s\": %s.", fault->path, fault->what),
-					errhint("Free space or restore access; statements that would disclose watched "
-							"data are refused until then, and work again by themselves.")));
+	ereport(ERROR,
+			(errcode(fault->sqlerrcode), errmsg("could not write or read the trail"),
+			 fault->errnum != 0
+				 ? errdetail("File or directory \"%s\": %s: %m.", fault->path, fault->what)
+				 : errdetail("File or directory \"%s\": %s.", fault->path, fault->what),
+			 fault->hint != NULL
+				 ? errhint("%s", fault->hint)
+				 : errhint("Free space or restore access; statements that would disclose watched "
+						   "data are refused until then, and work again by themselves.")));
 }
 
 static bool

@@ -19,6 +19,8 @@ int trail_setting_sync_timeout = 60 * 1000;
 int trail_setting_subject_cache = 8 * 1024;
 char *trail_setting_actor = NULL;
 int trail_setting_on_failure = TRAIL_ON_FAILURE_REFUSE;
+int trail_setting_max_size = 0;
+int trail_setting_backlog_warning = 1000000;
 int trail_setting_checkpoint_interval = 60;
 int trail_setting_epoch_interval = 3600;
 char *trail_setting_checkpoint_command = NULL;
@@ -52,6 +54,15 @@ trail_setting_init(void)
 		"refuse: it fails; allow: it goes on, and the trail has a gap, which it tells.",
 		&trail_setting_on_failure, TRAIL_ON_FAILURE_REFUSE, on_failure_options, PGC_SUSET, 0, NULL,
 		NULL, NULL);
+	DefineCustomIntVariable(
+		"ward.trail_max_size", "Size of the trail past which no evidence is taken any more.",
+		"What would disclose is then refused. 0: no limit. From 80 percent on "
+		"there are warnings.",
+		&trail_setting_max_size, 0, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"ward.index_backlog_warning", "Records that the index may be behind before the log warns.",
+		"It warns again each time that this doubles. 0: never.", &trail_setting_backlog_warning,
+		1000000, 0, INT_MAX, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("ward.trail_segment_size", "Size at which a new segment is begun.",
 							NULL, &trail_setting_segment_size, 16 * 1024, 64, 1024 * 1024,
 							PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);

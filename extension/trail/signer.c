@@ -574,6 +574,40 @@ trail_signer_left(TimestampTz since, int interval)
 	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), due);
 }
 
+/* Warns as the trail nears its limit, at each of these shares once. */
+static void
+trail_signer_watch_size(void)
+{
+	static const int shares[] = {80, 90, 95, 100};
+	static int warned = 0; /* the highest share that was warned of */
+	TrailState state;
+	TrailFault fault;
+	int percent = 0;
+	int share = 0;
+
+	if (trail_setting_max_size > 0 && trail_append_peek(&state, &fault))
+		percent = (int) (state.bytes * 100 / ((uint64) trail_setting_max_size * 1024 * 1024));
+	/* Full is where the next record has no room. */
+	for (int i = 0; i < (int) lengthof(shares); i++)
+		if (percent >= Min(shares[i], 99))
+			share = shares[i];
+	if (share > warned)
+	{
+		char now[16];
+		char limit[16];
+		TrailField fields[2] = {{"percent", now}, {"limit_mb", limit}};
+
+		snprintf(now, sizeof(now), "%d", percent);
+		snprintf(limit, sizeof(limit), "%d", trail_setting_max_size);
+		ereport(WARNING,
+				(errmsg("the trail has filled %d percent of ward.trail_max_size", percent),
+				 errhint("When it is full, statements that would disclose watched data are "
+						 "refused. Raise the limit in time.")));
+		trail_signer_event("trail.filling", fields, 2);
+	}
+	warned = share;
+}
+
 /* Does what is due; false: a fault. */
 static bool
 trail_signer_work(TrailFault *fault)
@@ -602,6 +636,7 @@ ward_trail_signer(Datum arg)
 		long look;
 
 		ResetLatch(MyLatch);
+		trail_signer_watch_size();
 		if (trail_signer_work(&fault))
 		{
 			trail_signer_problem(NULL);

@@ -51,6 +51,8 @@ extern int trail_setting_sync_timeout;	/* ms */
 extern int trail_setting_subject_cache; /* kB */
 extern char *trail_setting_actor;
 extern int trail_setting_on_failure;
+extern int trail_setting_max_size;			  /* MB; 0: no limit */
+extern int trail_setting_backlog_warning;	  /* records; 0: none */
 extern int trail_setting_checkpoint_interval; /* s */
 extern int trail_setting_epoch_interval;	  /* s */
 extern char *trail_setting_checkpoint_command;
@@ -232,6 +234,7 @@ typedef struct TrailState
 	TrailTree tree;
 	TrailPosition segment;
 	uint64 offset;
+	uint64 bytes; /* of all segments */
 	int64 last_at;
 } TrailState;
 

@@ -135,8 +135,8 @@ Datum
 ward_trail_state(PG_FUNCTION_ARGS)
 {
 	TupleDesc desc;
-	Datum values[16];
-	bool nulls[16] = {false};
+	Datum values[17];
+	bool nulls[17] = {false};
 	TrailState state;
 	TrailSignerStatus signer;
 	TrailFault fault;
@@ -187,6 +187,8 @@ ward_trail_state(PG_FUNCTION_ARGS)
 	nulls[13] = nulls[14] = signer.anchored_at == 0;
 	values[15] = CStringGetTextDatum(signer.anchor_problem);
 	nulls[15] = signer.anchor_problem[0] == '\0';
+	values[16] = Int64GetDatum((int64) trail_setting_max_size * 1024 * 1024);
+	nulls[16] = trail_setting_max_size == 0;
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
