@@ -282,6 +282,15 @@ SET plan_cache_mode = force_generic_plan;
 SELECT rows_of('EXECUTE estimate_sealed(''skew 0'')') / rows_of('EXECUTE estimate_plain(''skew 0'')') BETWEEN 0.9 AND 1.1 AS as_in_clear;
 RESET plan_cache_mode;
 
+-- Of values without tags ANALYZE learns only what it need not compare for.
+SELECT ward.create_key('plans.mute', search => 'none');
+CREATE DOMAIN plans_domain AS sealed_int8('plans.mute');
+CREATE TABLE plans_mute (a sealed_text('plans.mute'), n plans_domain, b sealed_text('plans.a'));
+INSERT INTO plans_mute SELECT CASE WHEN i % 2 = 0 THEN 'a' END, i, 'b' FROM generate_series(1, 10) i;
+ANALYZE plans_mute;
+SELECT attname, n_distinct, null_frac, avg_width > 0 AS wide, most_common_vals IS NULL AS hidden FROM pg_stats WHERE tablename = 'plans_mute' ORDER BY attname;
+DROP TABLE plans_mute; DROP DOMAIN plans_domain;
+
 DROP VIEW plans_view, plans_barrier;
 DROP TABLE plans, plans_plain, plans_hash, plans_list;
 DROP FUNCTION plan_of, uses, by_parameter, partitions, rows_of, estimated, plans_trigger, plans_find, plans_loop;

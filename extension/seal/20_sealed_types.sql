@@ -9,6 +9,10 @@ CREATE FUNCTION pg_catalog.sealed_typmod_in(cstring[]) RETURNS integer
 CREATE FUNCTION pg_catalog.sealed_typmod_out(integer) RETURNS cstring
 	LANGUAGE c STRICT STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ward_sealed_typmod_out';
 
+-- Values without tags are counted only: they can't be compared.
+CREATE FUNCTION pg_catalog.sealed_analyze(internal) RETURNS boolean
+	LANGUAGE c STRICT STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ward_sealed_analyze';
+
 DO $make$
 DECLARE
 	kind record;
@@ -33,6 +37,7 @@ CREATE TYPE pg_catalog.{T} (
 	SEND = pg_catalog.{T}_send,
 	TYPMOD_IN = pg_catalog.sealed_typmod_in,
 	TYPMOD_OUT = pg_catalog.sealed_typmod_out,
+	ANALYZE = pg_catalog.sealed_analyze,
 	INTERNALLENGTH = VARIABLE,
 	ALIGNMENT = int4,
 	STORAGE = external,
