@@ -250,7 +250,8 @@ SELECT uses('plans_a', 'SELECT id FROM plans WHERE a IN (''value 7'', ''value 8'
 INSERT INTO plans_hash VALUES ('value 7', 0) ON CONFLICT (a) DO NOTHING;
 
 -- Rows are estimated as for the same values in clear: within a tenth, or one row. (Joins of
--- columns under two keys, or with a plain column, are estimated as joins of expressions.)
+-- columns under two keys: seal_joins. Those with a plain column are estimated as joins of
+-- expressions.)
 DELETE FROM plans; INSERT INTO plans SELECT * FROM plans_plain; ANALYZE plans;
 CREATE FUNCTION rows_of(query text) RETURNS float LANGUAGE plpgsql AS $$
 DECLARE plan json;

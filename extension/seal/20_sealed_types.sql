@@ -12,13 +12,20 @@ CREATE FUNCTION pg_catalog.sealed_typmod_out(integer) RETURNS cstring
 -- Values without tags are counted only: they can't be compared.
 CREATE FUNCTION pg_catalog.sealed_analyze(internal) RETURNS boolean
 	LANGUAGE c STRICT STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ward_sealed_analyze';
+-- What the planner expects of `=#` (below): from the statistics of the sealed columns.
+CREATE FUNCTION pg_catalog.sealed_opened_eqsel(internal, oid, internal, integer) RETURNS double precision
+	LANGUAGE c STRICT STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ward_sealed_opened_eqsel';
+CREATE FUNCTION pg_catalog.sealed_opened_eqjoinsel(internal, oid, internal, smallint, internal) RETURNS double precision
+	LANGUAGE c STRICT STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'ward_sealed_opened_eqjoinsel';
 
 DO $make$
 DECLARE
 	kind record;
 	other text;
+	own record;
 	-- {T}: the sealed type, {B}: its base type, {N}: the base type's name in C, {K}: the
-	-- base type's category, so that COALESCE and CASE take both
+	-- base type's category, so that COALESCE and CASE take both; {E}, {H}, {X}: the base
+	-- type's equality, hash and extended hash functions
 	shape text := $shape$
 CREATE TYPE pg_catalog.{T};
 CREATE FUNCTION pg_catalog.{T}_in(cstring, oid, integer) RETURNS pg_catalog.{T}
@@ -129,6 +136,19 @@ CREATE OPERATOR CLASS pg_catalog.{T}_ops DEFAULT FOR TYPE pg_catalog.{T} USING h
 	OPERATOR 1 pg_catalog.=,
 	FUNCTION 1 pg_catalog.sealed_hash(pg_catalog.{T}),
 	FUNCTION 2 pg_catalog.sealed_hash_extended(pg_catalog.{T}, bigint);
+
+-- The base type's equality, by which the rewrite compares opened values under different
+-- keys. A name of its own for the sake of its estimates, which look below the opening call.
+-- A hash family of its own, because in the base type's the place is taken. No order: in a
+-- second family the base type's `<` might be taken for that of the wrong one.
+CREATE OPERATOR pg_catalog.=# (
+	FUNCTION = {E}, LEFTARG = {B}, RIGHTARG = {B},
+	COMMUTATOR = OPERATOR(pg_catalog.=#),
+	RESTRICT = pg_catalog.sealed_opened_eqsel, JOIN = pg_catalog.sealed_opened_eqjoinsel, HASHES);
+CREATE OPERATOR CLASS pg_catalog.{T}_opened_ops FOR TYPE {B} USING hash AS
+	OPERATOR 1 pg_catalog.=#,
+	FUNCTION 1 ({B}, {B}) {H},
+	FUNCTION 2 ({B}, {B}) {X};
 $shape$;
 	-- {O}: a type that is compared with, assigned from or cast to
 	mixed text := $mixed$
@@ -201,8 +221,20 @@ BEGIN
 			('jsonb', 'U', ARRAY['jsonb'], ARRAY['jsonb'], '{}')
 		) k (base, category, compared, assigned_from, assigned_to)
 	LOOP
-		EXECUTE replace(replace(replace(replace(replace(shape, '{T}', 'sealed_' || kind.base), '{B}', kind.base),
-		                                '{N}', kind.base), '{C}', (kind.base = 'text')::text), '{K}', kind.category);
+		SELECT o.oprcode AS equal, h.amproc::regprocedure AS hash, x.amproc::regprocedure AS hash_extended INTO STRICT own
+		  FROM pg_catalog.pg_opclass c
+		  JOIN pg_catalog.pg_am m ON m.oid = c.opcmethod AND m.amname = 'hash'
+		  JOIN pg_catalog.pg_amop a ON a.amopfamily = c.opcfamily AND a.amoplefttype = c.opcintype
+		                           AND a.amoprighttype = c.opcintype AND a.amopstrategy = 1
+		  JOIN pg_catalog.pg_operator o ON o.oid = a.amopopr
+		  JOIN pg_catalog.pg_amproc h ON h.amprocfamily = c.opcfamily AND h.amproclefttype = c.opcintype
+		                             AND h.amprocrighttype = c.opcintype AND h.amprocnum = 1
+		  JOIN pg_catalog.pg_amproc x ON x.amprocfamily = c.opcfamily AND x.amproclefttype = c.opcintype
+		                             AND x.amprocrighttype = c.opcintype AND x.amprocnum = 2
+		 WHERE c.opcdefault AND c.opcintype = kind.base::regtype;
+		EXECUTE replace(replace(replace(replace(replace(replace(replace(replace(shape, '{T}', 'sealed_' || kind.base), '{B}', kind.base),
+		                                '{N}', kind.base), '{C}', (kind.base = 'text')::text), '{K}', kind.category),
+		                '{E}', own.equal::text), '{H}', own.hash::text), '{X}', own.hash_extended::text);
 		FOREACH other IN ARRAY kind.compared LOOP
 			EXECUTE replace(replace(mixed, '{T}', 'sealed_' || kind.base), '{O}', other);
 		END LOOP;

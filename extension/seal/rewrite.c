@@ -156,11 +156,15 @@ seal_rewrite_check_collation(Oid collation)
 
 /* ---------------------------------------------------------------- comparisons */
 
-/* A comparison of two sealed values of one type that may be under different keys. */
+/*
+ * A comparison of two sealed values of one type that may be under different keys.  No
+ * index of the base type could serve what is opened, so that nothing is lost by the
+ * operator that is none of its families'.
+ */
 static Node *
 seal_rewrite_opened_comparison(Node *left, Node *right, bool equal, const SealObjects *objects)
 {
-	return (Node *) make_opclause(equal ? objects->base_eq : objects->base_ne, BOOLOID, false,
+	return (Node *) make_opclause(equal ? objects->opened_eq : objects->base_ne, BOOLOID, false,
 								  (Expr *) seal_rewrite_to_base(left, objects),
 								  (Expr *) seal_rewrite_to_base(right, objects), InvalidOid,
 								  seal_kinds[objects->kind].collation);

@@ -115,6 +115,7 @@ typedef struct SealObjects
 	Oid like; /* with a sealed pattern; of text alone */
 	Oid iclike;
 	Oid pattern;
+	Oid opened_eq; /* the base type's equality, estimated by the sealed columns */
 	Oid base_eq;
 	Oid base_ne;
 	Oid base_lt; /* InvalidOid where the base type has no order */

@@ -113,6 +113,7 @@ seal_sealed_type_load(SealKind kind, SealObjects *objects)
 		objects->pattern =
 			seal_sealed_type_function("sealed_pattern", 2, info->base, INT4OID, InvalidOid);
 	}
+	objects->opened_eq = seal_sealed_type_operator("=#", info->base, info->base);
 	base = lookup_type_cache(info->base, TYPECACHE_EQ_OPR | TYPECACHE_LT_OPR | TYPECACHE_GT_OPR);
 	objects->base_eq = base->eq_opr;
 	objects->base_ne = get_negator(base->eq_opr);

@@ -1,7 +1,7 @@
 -- The SQL contract that no release may change by accident: who may call what, what is
 -- documented, and how privileged functions pin their search_path.
 BEGIN;
-SELECT plan(9);
+SELECT plan(10);
 
 -- The extension's own objects.
 CREATE TEMP VIEW own_function AS
@@ -68,6 +68,26 @@ SELECT is_empty(
 	$$ SELECT format('%I.%I', nspname, relname) FROM own_relation
 	    WHERE nspname = 'ward' AND relkind = 'v' AND obj_description(oid, 'pg_class') IS NULL $$,
 	'each public view has a comment');
+
+-- What the rewrite compares opened values by is the base type's equality in all but its
+-- estimates, and goes with the extension.
+SELECT results_eq(
+	$$ SELECT o.oprleft::regtype::text
+	     FROM pg_operator o
+	     JOIN pg_depend d ON d.classid = 'pg_operator'::regclass AND d.objid = o.oid AND d.deptype = 'e'
+	     JOIN pg_amop a ON a.amopopr = o.oid
+	     JOIN pg_opclass c ON c.opcfamily = a.amopfamily AND c.opcintype = o.oprleft AND NOT c.opcdefault
+	     JOIN pg_opclass usual ON usual.opcmethod = c.opcmethod AND usual.opcintype = c.opcintype AND usual.opcdefault
+	     JOIN pg_amop usually ON usually.amopfamily = usual.opcfamily AND usually.amoplefttype = c.opcintype AND usually.amoprighttype = c.opcintype
+	     JOIN pg_operator equal ON equal.oid = usually.amopopr AND equal.oprcode = o.oprcode
+	    WHERE o.oprname = '=#' AND o.oprnamespace = 'pg_catalog'::regnamespace
+	      AND o.oprleft = o.oprright AND o.oprcom = o.oid AND o.oprcanhash AND NOT o.oprcanmerge
+	      AND (SELECT array_agg(amproc ORDER BY amprocnum) FROM pg_amproc WHERE amprocfamily = c.opcfamily)
+	        = (SELECT array_agg(amproc ORDER BY amprocnum) FROM pg_amproc
+	            WHERE amprocfamily = usual.opcfamily AND amproclefttype = c.opcintype AND amprocrighttype = c.opcintype)
+	    ORDER BY 1 $$,
+	ARRAY['bigint', 'boolean', 'bytea', 'date', 'jsonb', 'numeric', 'text', 'timestamp with time zone', 'uuid'],
+	'=# is each base type''s equality');
 
 SELECT * FROM finish();
 ROLLBACK;
