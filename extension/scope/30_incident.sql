@@ -51,6 +51,10 @@ CREATE TABLE _ward.incident_question (
 	applications text[],
 	sessions text[],
 	subject_class text,
+	-- Of stolen storage: which tables, as of when, with which keys.
+	relations regclass[],
+	as_of timestamptz,
+	exposed_keys text[],
 	PRIMARY KEY (incident, number)
 );
 COMMENT ON TABLE _ward.incident_question IS 'questions whose answers make up an incident''s scope';
@@ -149,22 +153,35 @@ DECLARE
 	new_version integer;
 	q record;
 	many boolean;
+	parts _ward.storage_part[] := '{}';
 BEGIN
 	SELECT coalesce(max(v.version), 0) + 1 INTO new_version FROM _ward.incident_version v WHERE v.incident = id;
-	FOR q IN SELECT * FROM _ward.incident_question k WHERE k.incident = id AND k.until_version IS NULL LOOP
+	FOR q IN SELECT * FROM _ward.incident_question k WHERE k.incident = id AND k.until_version IS NULL AND k.relations IS NULL LOOP
 		PERFORM _ward.scope_check(q.during, q.roles, q.clients, q.actors, q.applications, q.sessions, q.subject_class);
+	END LOOP;
+	FOR q IN SELECT * FROM _ward.incident_question k WHERE k.incident = id AND k.until_version IS NULL AND k.relations IS NOT NULL LOOP
+		PERFORM ward.sync();
+		parts := parts || _ward.relation_parts(q.relations, q.as_of, q.exposed_keys, q.subject_class);
 	END LOOP;
 	SELECT count(*) > 1 INTO many FROM _ward.incident_question k WHERE k.incident = id AND k.until_version IS NULL;
 	INSERT INTO _ward.incident_version (incident, version, made_by, reason, index_position)
 	VALUES (id, new_version, _ward.scope_worker(), reason, (SELECT max(s.position) FROM _ward.index_state s));
-	-- Two questions may mean the same disclosure, which counts once.
-	INSERT INTO _ward.incident_group
-	SELECT id, new_version, g.* FROM _ward.scope_fold(
-		_ward.scope_query(format(
-			'SELECT %s d.* FROM _ward.incident_question q, LATERAL _ward.scope_disclosures(q.during, q.roles, q.clients,
-				q.actors, q.applications, q.sessions, q.subject_class) d
-			 WHERE q.incident = %s AND q.until_version IS NULL', CASE WHEN many THEN 'DISTINCT' ELSE '' END, id)),
-		NULL, NULL, NULL, NULL, NULL, NULL, NULL) g;
+	IF cardinality(parts) > 0 THEN
+		-- An incident is of one kind: its groups must not share people.
+		INSERT INTO _ward.incident_group
+		SELECT id, new_version, g.subject_class, g.certain, g.columns_clear, g.columns_sealed, g.first_seen, g.last_seen, NULL,
+			   '{}', g.reasons, NULL, NULL, g.subjects
+		FROM _ward.storage_groups(parts) g;
+	ELSE
+		-- Two questions may mean the same disclosure, which counts once.
+		INSERT INTO _ward.incident_group
+		SELECT id, new_version, g.* FROM _ward.scope_fold(
+			_ward.scope_query(format(
+				'SELECT %s d.* FROM _ward.incident_question q, LATERAL _ward.scope_disclosures(q.during, q.roles, q.clients,
+					q.actors, q.applications, q.sessions, q.subject_class) d
+				 WHERE q.incident = %s AND q.until_version IS NULL', CASE WHEN many THEN 'DISTINCT' ELSE '' END, id)),
+			NULL, NULL, NULL, NULL, NULL, NULL, NULL) g;
+	END IF;
 	PERFORM _ward.incident_hold(id);
 	-- Reading tables may have met people for the first time, whose names are evidence, too.
 	PERFORM ward.sync();
@@ -174,15 +191,13 @@ END
 $$;
 COMMENT ON FUNCTION _ward.incident_freeze(bigint, text) IS 'keeps what an incident covers now as a new version';
 
-CREATE FUNCTION _ward.incident_open(title text, during tstzrange, roles name[], clients inet[], actors text[],
-	applications text[], sessions text[], subject_class text, known_at timestamptz)
-	RETURNS bigint
-	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+-- A new incident's row, checked.
+CREATE FUNCTION _ward.incident_new(title text, known_at timestamptz) RETURNS bigint
+	LANGUAGE plpgsql VOLATILE
 	SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	new_id bigint;
-	people record;
 BEGIN
 	IF coalesce(title, '') = '' OR known_at IS NULL THEN
 		RAISE EXCEPTION 'an incident needs a title and the time when it became known'
@@ -193,15 +208,44 @@ BEGIN
 			USING ERRCODE = 'invalid_parameter_value',
 				HINT = 'known_at is when the organisation learned of it: the 72 hours count from there.';
 	END IF;
-	PERFORM _ward.scope_check(during, roles, clients, actors, applications, sessions, subject_class);
 	INSERT INTO _ward.incident (title, known_at, opened_by) VALUES (title, known_at, _ward.scope_worker())
 	RETURNING id INTO new_id;
+	RETURN new_id;
+END
+$$;
+COMMENT ON FUNCTION _ward.incident_new(text, timestamptz) IS 'a new incident''s row';
+
+-- Keeps the first version, and says so.
+CREATE FUNCTION _ward.incident_begin(id bigint) RETURNS void
+	LANGUAGE plpgsql VOLATILE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	people record;
+	i _ward.incident := _ward.incident_get(id, true);
+BEGIN
+	PERFORM _ward.incident_freeze(id, 'opened');
+	SELECT * INTO people FROM _ward.incident_people(id, 1);
+	PERFORM _ward.record_event('incident.opened', ARRAY['incident', 'title', 'known_at', 'certain', 'possible'],
+		ARRAY[id::text, i.title, i.known_at::text, people.certain::text, people.possible::text]);
+END
+$$;
+COMMENT ON FUNCTION _ward.incident_begin(bigint) IS 'keeps the first version of an incident';
+
+CREATE FUNCTION _ward.incident_open(title text, during tstzrange, roles name[], clients inet[], actors text[],
+	applications text[], sessions text[], subject_class text, known_at timestamptz)
+	RETURNS bigint
+	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	new_id bigint;
+BEGIN
+	PERFORM _ward.scope_check(during, roles, clients, actors, applications, sessions, subject_class);
+	new_id := _ward.incident_new(title, known_at);
 	INSERT INTO _ward.incident_question (incident, number, since_version, during, roles, clients, actors, applications, sessions, subject_class)
 	VALUES (new_id, 1, 1, during, roles, clients, actors, applications, sessions, subject_class);
-	PERFORM _ward.incident_freeze(new_id, 'opened');
-	SELECT * INTO people FROM _ward.incident_people(new_id, 1);
-	PERFORM _ward.record_event('incident.opened', ARRAY['incident', 'title', 'known_at', 'certain', 'possible'],
-		ARRAY[new_id::text, title, known_at::text, people.certain::text, people.possible::text]);
+	PERFORM _ward.incident_begin(new_id);
 	RETURN new_id;
 END
 $$;
@@ -226,6 +270,46 @@ $$;
 COMMENT ON FUNCTION ward.open_incident(text, tstzrange, name[], inet[], text[], text[], text[], text, timestamptz) IS
 	'freezes whom a breach affects, puts evidence and keys on hold, starts the 72 hours and the worklist; the arguments are those of ward.breach_scope()';
 
+-- The same for stolen storage.
+CREATE FUNCTION _ward.incident_open_storage(title text, relations regclass[], as_of timestamptz, exposed_keys text[],
+	of_class text, known_at timestamptz)
+	RETURNS bigint
+	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	new_id bigint := _ward.incident_new(title, known_at);
+BEGIN
+	PERFORM _ward.record_event('scope.asked', ARRAY['what', 'relations', 'as_of', 'exposed_keys', 'class'],
+		ARRAY['stolen storage', relations::text, as_of::text, exposed_keys::text, of_class]);
+	IF as_of IS NULL THEN
+		RAISE EXCEPTION 'say which tables were stolen, and as of when' USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	INSERT INTO _ward.incident_question (incident, number, since_version, during, subject_class, relations, as_of, exposed_keys)
+	VALUES (new_id, 1, 1, tstzrange(as_of, as_of, '[]'), of_class, coalesce(relations, '{}'), as_of, coalesce(exposed_keys, '{}'));
+	PERFORM _ward.incident_begin(new_id);
+	RETURN new_id;
+END
+$$;
+COMMENT ON FUNCTION _ward.incident_open_storage(text, regclass[], timestamptz, text[], text, timestamptz) IS
+	'opens an incident over stolen storage, without the organisation''s own data';
+
+CREATE FUNCTION ward.open_storage_incident(title text, relations regclass[], as_of timestamptz, exposed_keys text[] DEFAULT '{}',
+	of_class text DEFAULT NULL, known_at timestamptz DEFAULT clock_timestamp())
+	RETURNS bigint
+	LANGUAGE plpgsql VOLATILE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	id bigint := _ward.incident_open_storage(title, relations, as_of, exposed_keys, of_class, known_at);
+BEGIN
+	PERFORM _ward.worklist_describe_all(id);
+	RETURN id;
+END
+$$;
+COMMENT ON FUNCTION ward.open_storage_incident(text, regclass[], timestamptz, text[], text, timestamptz) IS
+	'the same as ward.open_incident() for a stolen backup, disk or dump; the arguments are those of ward.relation_scope()';
+
 CREATE FUNCTION _ward.incident_extend(id bigint, reason text, during tstzrange, roles name[], clients inet[],
 	actors text[], applications text[], sessions text[], subject_class text, instead boolean)
 	RETURNS integer
@@ -244,6 +328,10 @@ BEGIN
 		RAISE EXCEPTION 'a further question needs a range of time'
 			USING ERRCODE = 'null_value_not_allowed',
 				HINT = 'Without any argument but the reason, the questions asked so far are asked anew.';
+	END IF;
+	IF during IS NOT NULL AND EXISTS (SELECT FROM _ward.incident_question q WHERE q.incident = id AND q.relations IS NOT NULL) THEN
+		RAISE EXCEPTION 'incident % is about stolen storage', id
+			USING ERRCODE = 'feature_not_supported', HINT = 'Open another incident for what was read by sessions.';
 	END IF;
 	SELECT max(v.version) + 1 INTO next_version FROM _ward.incident_version v WHERE v.incident = id;
 	IF instead THEN
@@ -361,8 +449,11 @@ COMMENT ON FUNCTION ward.record_report(bigint, text, timestamptz, text) IS
 
 REVOKE ALL ON FUNCTION
 	_ward.incident_get(bigint, boolean), _ward.incident_hold(bigint), _ward.incident_freeze(bigint, text),
+	_ward.incident_new(text, timestamptz), _ward.incident_begin(bigint),
 	_ward.incident_open(text, tstzrange, name[], inet[], text[], text[], text[], text, timestamptz),
 	ward.open_incident(text, tstzrange, name[], inet[], text[], text[], text[], text, timestamptz),
+	_ward.incident_open_storage(text, regclass[], timestamptz, text[], text, timestamptz),
+	ward.open_storage_incident(text, regclass[], timestamptz, text[], text, timestamptz),
 	_ward.incident_extend(bigint, text, tstzrange, name[], inet[], text[], text[], text[], text, boolean),
 	ward.extend_incident(bigint, text, tstzrange, name[], inet[], text[], text[], text[], text, boolean),
 	ward.close_incident(bigint, text, boolean),
@@ -372,6 +463,8 @@ REVOKE ALL ON FUNCTION
 GRANT EXECUTE ON FUNCTION
 	_ward.incident_open(text, tstzrange, name[], inet[], text[], text[], text[], text, timestamptz),
 	ward.open_incident(text, tstzrange, name[], inet[], text[], text[], text[], text, timestamptz),
+	_ward.incident_open_storage(text, regclass[], timestamptz, text[], text, timestamptz),
+	ward.open_storage_incident(text, regclass[], timestamptz, text[], text, timestamptz),
 	_ward.incident_extend(bigint, text, tstzrange, name[], inet[], text[], text[], text[], text, boolean),
 	ward.extend_incident(bigint, text, tstzrange, name[], inet[], text[], text[], text[], text, boolean),
 	ward.describe_incident(bigint, text, text, text, text, text),

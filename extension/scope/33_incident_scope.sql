@@ -117,11 +117,13 @@ COMMENT ON FUNCTION ward.incident_changes(bigint, integer, integer) IS
 
 CREATE FUNCTION ward.incident_questions(incident bigint)
 	RETURNS TABLE (number integer, since_version integer, until_version integer, during tstzrange, roles name[],
-		clients inet[], actors text[], applications text[], sessions text[], subject_class text)
+		clients inet[], actors text[], applications text[], sessions text[], subject_class text, relations regclass[],
+		as_of timestamptz, exposed_keys text[])
 	LANGUAGE sql STABLE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT q.number, q.since_version, q.until_version, q.during, q.roles, q.clients, q.actors, q.applications, q.sessions, q.subject_class
+	SELECT q.number, q.since_version, q.until_version, q.during, q.roles, q.clients, q.actors, q.applications, q.sessions, q.subject_class,
+		   q.relations, q.as_of, q.exposed_keys
 	FROM _ward.incident_question q WHERE q.incident = $1 ORDER BY q.number
 $$;
 COMMENT ON FUNCTION ward.incident_questions(bigint) IS

@@ -30,7 +30,7 @@ BEGIN
 	SELECT min(d.first_seen), max(d.last_seen) INTO first, last
 	FROM _ward.incident_question q, LATERAL _ward.scope_disclosures(q.during, q.roles, q.clients, q.actors, q.applications,
 		q.sessions, q.subject_class) d
-	WHERE q.incident = report_timeline.incident AND q.until_version IS NULL;
+	WHERE q.incident = report_timeline.incident AND q.until_version IS NULL AND q.relations IS NULL;
 	IF first IS NULL THEN
 		RETURN '[]';
 	END IF;
@@ -158,7 +158,8 @@ BEGIN
 	FROM _ward.incident_group g WHERE g.incident = i.id AND g.version = last.version;
 	SELECT range_merge(range_agg(q.during)), CASE WHEN count(DISTINCT q.subject_class) = 1 AND bool_and(q.subject_class IS NOT NULL) THEN min(q.subject_class) END,
 		   jsonb_agg(jsonb_build_object('number', q.number, 'during', q.during::text, 'roles', q.roles, 'clients', q.clients, 'actors', q.actors,
-			'applications', q.applications, 'sessions', q.sessions, 'class', q.subject_class) ORDER BY q.number)
+			'applications', q.applications, 'sessions', q.sessions, 'class', q.subject_class,
+			'relations', q.relations::text[], 'as_of', q.as_of, 'exposed_keys', q.exposed_keys) ORDER BY q.number)
 	INTO during, class, questions
 	FROM _ward.incident_question q WHERE q.incident = i.id AND q.until_version IS NULL;
 	SELECT coalesce(jsonb_agg(to_jsonb(b)), '[]') INTO basis FROM ward.scope_basis(during, class) b;

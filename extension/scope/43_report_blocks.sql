@@ -15,9 +15,14 @@ COMMENT ON FUNCTION _ward.report_time(timestamptz) IS 'a time as a report prints
 CREATE FUNCTION _ward.report_question(q jsonb) RETURNS text
 	LANGUAGE sql STABLE
 BEGIN ATOMIC
-	SELECT 'Disclosures ' || CASE WHEN q ->> 'during' = '(,)' THEN 'at any time'
+	SELECT CASE WHEN jsonb_typeof(q -> 'relations') = 'array' THEN
+		'Whoever stood in ' || (SELECT string_agg(e, ', ') FROM jsonb_array_elements_text(q -> 'relations') e)
+		|| ' at ' || _ward.report_time((q ->> 'as_of')::timestamptz)
+		|| coalesce(', with the keys ' || (SELECT string_agg(e, ', ') FROM jsonb_array_elements_text(q -> 'exposed_keys') e), '') ELSE
+		'Disclosures ' || CASE WHEN q ->> 'during' = '(,)' THEN 'at any time'
 			ELSE concat_ws(' ', 'from ' || _ward.report_time(lower((q ->> 'during')::tstzrange)), 'until ' || _ward.report_time(upper((q ->> 'during')::tstzrange))) END
 		|| coalesce(', ' || string_agg(c.label || ' ' || c.listed, ', ' ORDER BY c.n), ', by anybody')
+		END
 		|| coalesce(', about subjects of class ' || (q ->> 'class'), '')
 	FROM (
 		SELECT x.n, x.label, (SELECT string_agg(e, ' or ') FROM jsonb_array_elements_text(q -> x.field) e) AS listed
@@ -72,7 +77,7 @@ BEGIN
 			'State', concat_ws(': ', r ->> 'state', r ->> 'outcome'),
 			'Sessions', _ward.report_number((r ->> 'session_count')::bigint));
 	SELECT jsonb_agg(_ward.report_question(q) ORDER BY q ->> 'number') INTO rows FROM jsonb_array_elements(r -> 'questions') q;
-	b := b || jsonb_build_object('type', 'text', 'text', 'The people are those of these disclosures:')
+	b := b || jsonb_build_object('type', 'text', 'text', 'The people are those of:')
 		|| jsonb_build_object('type', 'list', 'items', rows)
 		|| jsonb_build_object('type', 'text', 'text', 'Certain: values of the person''s row left the server or were written. Possible: the row had only a part in an answer, such as a total, or was read on a path that names nobody.');
 

@@ -44,7 +44,7 @@ BEGIN
 			WHEN 'summary' THEN part := (SELECT string_agg(format('- **%s** %s', _ward.report_markdown_text(f ->> 0), _ward.report_markdown_text(f ->> 1)), E'\n' ORDER BY n)
 				FROM jsonb_array_elements(b -> 'rows') WITH ORDINALITY x(f, n)) || E'\n';
 			WHEN 'table' THEN part := _ward.report_markdown_table(b -> 'head', b -> 'numeric', b -> 'rows');
-			WHEN 'timeline' THEN part := CASE WHEN jsonb_array_length(b -> 'bins') = 0 THEN E'Nothing was disclosed.\n' ELSE
+			WHEN 'timeline' THEN part := CASE WHEN jsonb_array_length(b -> 'bins') = 0 THEN E'No disclosure by the server is part of this incident.\n' ELSE
 				_ward.report_markdown_table('["From", "People", "Statements", "People, others", "Statements, others"]', '[false, true, true, true, true]',
 					(SELECT jsonb_agg(jsonb_build_array(_ward.report_time((t ->> 'from')::timestamptz), _ward.report_number((t ->> 'people')::bigint),
 						_ward.report_number((t ->> 'statements')::bigint), _ward.report_number((t ->> 'other_people')::bigint),

@@ -100,7 +100,7 @@ DECLARE
 	described text;
 BEGIN
 	IF n = 0 THEN
-		RETURN E'<p>Nothing was disclosed.</p>\n';
+		RETURN E'<p>No disclosure by the server is part of this incident.</p>\n';
 	END IF;
 	w := wide / n;
 	SELECT max((b ->> 'people')::numeric), max((b ->> 'other_people')::numeric) INTO most, other_most FROM jsonb_array_elements(bins) b;

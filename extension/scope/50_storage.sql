@@ -1,18 +1,37 @@
 -- scope: the other two kinds of breach. A stolen backup, disk or dump has everybody who
 -- stood in its tables then; a lost key opens ciphertext that left, or that lies there.
 
--- Sets of people with a verdict each, as one row a person. A person certain anywhere is
--- certain, and the row then tells of that alone, as in ward.breach_scope().
-CREATE TYPE _ward.storage_part AS (
-	subject_class text,
-	certain boolean,
-	subjects bytea,
-	columns_clear text[],
-	columns_sealed text[],
-	first_seen timestamptz,
-	last_seen timestamptz,
-	reason text
-);
+
+-- Groups of people with the same answer. Nobody is in two.
+CREATE FUNCTION _ward.storage_groups(parts _ward.storage_part[])
+	RETURNS TABLE (subject_class text, certain boolean, columns_clear text[], columns_sealed text[],
+		first_seen timestamptz, last_seen timestamptz, reasons text[], subjects bytea)
+	LANGUAGE sql STABLE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	WITH part AS MATERIALIZED (
+		SELECT row_number() OVER () AS n, x.* FROM unnest(parts) x
+	), person AS (
+		-- Which parts somebody is in: few combinations, of which each is looked at once.
+		SELECT p.subject_class, m.number, bool_or(p.certain) AS certain, array_agg(p.n ORDER BY p.n) AS ns
+		FROM part p, LATERAL _ward.subject_set_members(p.subjects) m(number)
+		GROUP BY p.subject_class, m.number
+	), combination AS (
+		SELECT p.subject_class, p.certain, p.ns, _ward.subject_set_agg(p.number) AS subjects
+		FROM person p GROUP BY p.subject_class, p.certain, p.ns
+	), told AS (
+		-- Who is certain anywhere is told of that alone.
+		SELECT c.*, ARRAY(SELECT DISTINCT k FROM part x, unnest(x.columns_clear) k WHERE x.n = ANY (c.ns) AND x.certain = c.certain ORDER BY k) AS clear,
+			   ARRAY(SELECT DISTINCT k FROM part x, unnest(x.columns_sealed) k WHERE x.n = ANY (c.ns) AND x.certain = c.certain ORDER BY k) AS sealed
+		FROM combination c
+	)
+	SELECT t.subject_class, t.certain, t.clear, ARRAY(SELECT k FROM unnest(t.sealed) k WHERE k <> ALL (t.clear)),
+		   (SELECT min(x.first_seen) FROM part x WHERE x.n = ANY (t.ns) AND x.certain = t.certain),
+		   (SELECT max(x.last_seen) FROM part x WHERE x.n = ANY (t.ns) AND x.certain = t.certain),
+		   ARRAY(SELECT DISTINCT x.reason FROM part x WHERE x.n = ANY (t.ns) AND x.certain = t.certain ORDER BY 1), t.subjects
+	FROM told t
+$$;
+COMMENT ON FUNCTION _ward.storage_groups(_ward.storage_part[]) IS 'sets of people with a verdict each, as groups with the same answer';
 
 CREATE FUNCTION _ward.storage_people(parts _ward.storage_part[])
 	RETURNS TABLE (subject_class text, subject text, verdict text, columns_clear text[], columns_sealed text[],
@@ -20,32 +39,9 @@ CREATE FUNCTION _ward.storage_people(parts _ward.storage_part[])
 	LANGUAGE sql STABLE
 	SET search_path = pg_catalog, pg_temp
 AS $$
-	WITH member AS MATERIALIZED (
-		SELECT p.subject_class, m.number, p.certain, p.n
-		FROM (SELECT row_number() OVER () AS n, x.* FROM unnest(parts) x) p, LATERAL _ward.subject_set_members(p.subjects) m(number)
-	), person AS (
-		-- Which parts somebody is in: few combinations, of which each is looked at once.
-		SELECT m.subject_class, m.number, bool_or(m.certain) AS certain, array_agg(m.n ORDER BY m.n) AS ns
-		FROM member m GROUP BY m.subject_class, m.number
-	), combination AS (
-		SELECT c.certain, c.ns,
-			   ARRAY(SELECT DISTINCT k FROM unnest(parts) WITH ORDINALITY x(a, b, s, columns_clear, d, e, f, g, n), unnest(x.columns_clear) k
-					 WHERE x.n = ANY (c.ns) AND x.b = c.certain ORDER BY k) AS columns_clear,
-			   ARRAY(SELECT DISTINCT k FROM unnest(parts) WITH ORDINALITY x(a, b, s, cc, columns_sealed, e, f, g, n), unnest(x.columns_sealed) k
-					 WHERE x.n = ANY (c.ns) AND x.b = c.certain
-					   AND NOT EXISTS (SELECT FROM unnest(parts) WITH ORDINALITY y(a, b, s, cc, cs, e, f, g, n)
-									   WHERE y.n = ANY (c.ns) AND y.b = c.certain AND k = ANY (y.cc)) ORDER BY k) AS columns_sealed,
-			   (SELECT min(x.first_seen) FROM unnest(parts) WITH ORDINALITY x(a, b, s, cc, cs, first_seen, f, g, n) WHERE x.n = ANY (c.ns) AND x.b = c.certain) AS first_seen,
-			   (SELECT max(x.last_seen) FROM unnest(parts) WITH ORDINALITY x(a, b, s, cc, cs, e, last_seen, g, n) WHERE x.n = ANY (c.ns) AND x.b = c.certain) AS last_seen,
-			   ARRAY(SELECT DISTINCT x.reason FROM unnest(parts) WITH ORDINALITY x(a, b, s, cc, cs, e, f, reason, n)
-					 WHERE x.n = ANY (c.ns) AND x.b = c.certain ORDER BY 1) AS reasons
-		FROM (SELECT DISTINCT p.certain, p.ns FROM person p) c
-	)
-	SELECT p.subject_class, coalesce(_ward.subject_show(k.form, k.fingerprint, k.key), p.number::text),
-		   CASE WHEN p.certain THEN 'certain' ELSE 'possible' END, c.columns_clear, c.columns_sealed, c.first_seen, c.last_seen, c.reasons
-	FROM person p
-	JOIN combination c ON c.certain = p.certain AND c.ns = p.ns
-	LEFT JOIN _ward.subject_key k ON k.class = p.subject_class AND k.number = p.number
+	SELECT g.subject_class, n.subject, CASE WHEN g.certain THEN 'certain' ELSE 'possible' END, g.columns_clear, g.columns_sealed,
+		   g.first_seen, g.last_seen, g.reasons
+	FROM _ward.storage_groups(parts) g, LATERAL _ward.scope_names(g.subject_class, g.subjects) n
 $$;
 COMMENT ON FUNCTION _ward.storage_people(_ward.storage_part[]) IS 'sets of people with a verdict each, as one row a person';
 
@@ -216,7 +212,7 @@ COMMENT ON FUNCTION ward.key_scope(text, tstzrange) IS
 	'whom a lost key affects: certain where ciphertext under it left the server in this time, possible where it lies in watched tables';
 
 REVOKE ALL ON FUNCTION
-	_ward.storage_people(_ward.storage_part[]), _ward.storage_now(regclass, name, text),
+	_ward.storage_groups(_ward.storage_part[]), _ward.storage_people(_ward.storage_part[]), _ward.storage_now(regclass, name, text),
 	_ward.relation_parts(regclass[], timestamptz, text[], text), ward.relation_scope(regclass[], timestamptz, text[], text),
 	ward.key_scope(text, tstzrange)
 	FROM PUBLIC;
