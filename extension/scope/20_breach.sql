@@ -101,6 +101,7 @@ BEGIN
 		RAISE EXCEPTION 'the history needs a subject class and a subject'
 			USING ERRCODE = 'null_value_not_allowed';
 	END IF;
+	PERFORM _ward.record_event('scope.asked', ARRAY['what', 'class', 'number'], ARRAY['history', class, subject::text]);
 	PERFORM ward.sync();
 	IF NOT _ward.scope_class_known(class) THEN
 		RAISE EXCEPTION 'there is no subject class "%"', class
