@@ -34,7 +34,7 @@ static PlannedStmt *
 seal_planner(Query *parse, const char *query_string, int cursorOptions, ParamListInfo boundParams)
 {
 	List *invalidation = NIL;
-	Query *rewritten = seal_rewrite_query(parse, &invalidation);
+	Query *rewritten = seal_rewrite_query(parse, boundParams, &invalidation);
 	bool sealed = rewritten != parse;
 	PlannedStmt *result = NULL;
 

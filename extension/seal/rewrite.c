@@ -23,6 +23,7 @@
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
+#include "nodes/pathnodes.h"
 #include "optimizer/optimizer.h"
 #include "parser/parse_coerce.h"
 #include "utils/builtins.h"
@@ -360,16 +361,37 @@ seal_rewrite_array_items(ArrayExpr *array, SealKeyId key, const SealObjects *obj
 	return (Node *) items;
 }
 
+/* All that the planner's function wants of its root is the parameters. */
+static PlannerInfo *
+seal_rewrite_root(ParamListInfo params)
+{
+	PlannerInfo *root = makeNode(PlannerInfo);
+
+	root->glob = makeNode(PlannerGlobal);
+	root->glob->boundParams = params;
+	return root;
+}
+
+/*
+ * A parameter whose value this plan is made for is taken for a constant, as the planner
+ * would take it: partitions are pruned by an array only where that is a constant.
+ */
 static Node *
-seal_rewrite_array_value(Node *array, SealKeyId key, const SealObjects *objects, bool sealed)
+seal_rewrite_array_value(Node *array, SealKeyId key, const SealObjects *objects, bool sealed,
+						 ParamListInfo params)
 {
 	Oid function = sealed ? objects->probe_array : objects->probe_base_array;
 	Oid collation = seal_kinds[objects->kind].collation;
-	Node *bare;
+	PlannerInfo *root = NULL;
+	Node *bare = seal_rewrite_strip(array);
 
+	if (IsA(bare, ArrayCoerceExpr))
+		bare = (Node *) ((ArrayCoerceExpr *) bare)->arg;
+	if (seal_rewrite_is_input(bare))
+		root = seal_rewrite_root(params);
 	if (!sealed)
 		array = seal_rewrite_as_base(array, seal_kinds[objects->kind].base_array);
-	array = eval_const_expressions(NULL, array);
+	array = eval_const_expressions(root, array);
 	bare = seal_rewrite_strip(array);
 	if (IsA(bare, Const) && !((Const *) bare)->constisnull)
 		/* At once, so that no plan holds the literals. */
@@ -384,7 +406,7 @@ seal_rewrite_array_value(Node *array, SealKeyId key, const SealObjects *objects,
 
 /* col IN (...), col = ANY (...), <> ALL (...) */
 static Node *
-seal_rewrite_array(ScalarArrayOpExpr *op)
+seal_rewrite_array(ScalarArrayOpExpr *op, ParamListInfo params)
 {
 	Node *left = linitial(op->args);
 	Node *array = lsecond(op->args);
@@ -405,7 +427,7 @@ seal_rewrite_array(ScalarArrayOpExpr *op)
 	if (IsA(array, ArrayExpr) && !((ArrayExpr *) array)->multidims)
 		array = seal_rewrite_array_items((ArrayExpr *) array, key, objects, sealed);
 	else
-		array = seal_rewrite_array_value(array, key, objects, sealed);
+		array = seal_rewrite_array_value(array, key, objects, sealed, params);
 	result = makeNode(ScalarArrayOpExpr);
 	memcpy(result, op, sizeof(ScalarArrayOpExpr));
 	result->args = list_make2(left, array);
@@ -451,6 +473,7 @@ seal_rewrite_min_max(MinMaxExpr *expression)
 
 /* ---------------------------------------------------------------- the walk */
 
+/* The context is the parameters that the plan is made for, a ParamListInfo, or NULL. */
 static Node *
 seal_rewrite_mutate(Node *node, void *context)
 {
@@ -465,7 +488,7 @@ seal_rewrite_mutate(Node *node, void *context)
 		case T_OpExpr:
 			return seal_rewrite_operator((OpExpr *) node);
 		case T_ScalarArrayOpExpr:
-			return seal_rewrite_array((ScalarArrayOpExpr *) node);
+			return seal_rewrite_array((ScalarArrayOpExpr *) node, context);
 		case T_Aggref:
 			return seal_rewrite_order_aggregate((Aggref *) node);
 		case T_MinMaxExpr:
@@ -549,13 +572,13 @@ seal_rewrite_mentions(Node *node, void *context)
  * plan depends on besides is added to invalidation.
  */
 Query *
-seal_rewrite_query(Query *query, List **invalidation)
+seal_rewrite_query(Query *query, ParamListInfo params, List **invalidation)
 {
 	if (query->commandType == CMD_UTILITY || !seal_sealed_type_present())
 		return query;
 	seal_rewrite_inline(query, invalidation);
 	if (!seal_rewrite_mentions((Node *) query, NULL))
 		return query;
-	query = (Query *) seal_rewrite_mutate((Node *) query, NULL);
+	query = (Query *) seal_rewrite_mutate((Node *) query, params);
 	return (Query *) seal_rewrite_show((Node *) query, NULL);
 }

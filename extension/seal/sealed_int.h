@@ -9,6 +9,7 @@
 #include "seal/seal_int.h"
 
 #include "lib/stringinfo.h"
+#include "nodes/params.h"
 #include "nodes/parsenodes.h"
 #include "nodes/plannodes.h"
 #include "parser/parse_node.h"
@@ -132,7 +133,7 @@ extern void seal_sealed_type_init(void);
 
 /* ---- rewrite.c: the planner's side ---- */
 
-extern Query *seal_rewrite_query(Query *query, List **invalidation);
+extern Query *seal_rewrite_query(Query *query, ParamListInfo params, List **invalidation);
 
 /* ---- touch.c: has the running statement, or its transaction, met sealed values? ---- */
 
