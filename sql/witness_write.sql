@@ -105,6 +105,10 @@ INSERT INTO w_domain VALUES (81, 1, 2);
 SELECT ward.watch('w_domain', 'person') IS NULL;
 SELECT act('drop other column'); ALTER TABLE w_domain DROP COLUMN id; DROP DOMAIN w_key CASCADE; :look
 SELECT act('drop column'); ALTER TABLE w_domain DROP COLUMN person; :look
+CREATE TABLE w_several (person int, other int, more int);
+INSERT INTO w_several VALUES (82, 1, 2);
+SELECT ward.watch('w_several', 'person') IS NULL;
+SELECT act('drop several columns'); ALTER TABLE w_several DROP COLUMN person, DROP COLUMN other; :look
 SET ROLE w_clerk; SELECT act('not the owner'); DROP TABLE w_person CASCADE; RESET ROLE; :look
 -- Keys that are no integers.
 CREATE TABLE w_uuid (id uuid PRIMARY KEY, name text);

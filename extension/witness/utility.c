@@ -210,15 +210,18 @@ witness_utility_dropping(Oid class, Oid object, int subobject)
 	}
 	if (class != RelationRelationId || !witness_watch_any())
 		return;
+	/* By name: of several columns that are dropped together the subject may be gone already. */
+	if (subobject != 0)
+	{
+		char *column = get_attname(object, subobject, true);
+
+		if (column == NULL || !witness_watch_names(object, column))
+			return;
+	}
 	relation = witness_watch_pin(object);
 	if (relation == NULL)
 		return;
-	for (int i = 0; subobject != 0 && i < relation->nsubjects; i++)
-		if (relation->subject_attnums[i] == subobject)
-			subobject = 0;
 	witness_watch_release(relation);
-	if (subobject != 0)
-		return;
 	text = witness_utility_text();
 	witness_removal_name(object, "drop", witness_utility_running.fingerprint, text);
 }

@@ -301,6 +301,25 @@ witness_watch_relids(void)
 	return relids;
 }
 
+/* See witness_int.h. */
+bool
+witness_watch_names(Oid relid, const char *column)
+{
+	WatchEntry *entry =
+		witness_watch_any() ? hash_search(watch_entries, &relid, HASH_FIND, NULL) : NULL;
+	ListCell *lc;
+
+	foreach (lc, watch_rows)
+	{
+		const WatchRow *row = lfirst(lc);
+
+		if (entry != NULL && (row->target == relid || row->target == entry->watched) &&
+			strcmp(NameStr(row->subject), column) == 0)
+			return true;
+	}
+	return false;
+}
+
 static void
 witness_watch_broken(Oid relid, const char *subject)
 {

@@ -87,6 +87,9 @@ extern bool witness_watch_any(void);
 extern WitnessRelation *witness_watch_pin(Oid relid);
 extern void witness_watch_release(WitnessRelation *relation);
 
+/* Does a watch name this column?  Says so also where the watch no longer fits its table. */
+extern bool witness_watch_names(Oid relid, const char *column);
+
 /* All that are watched, partitions and inheritance children too; palloc'd. */
 extern List *witness_watch_relids(void);
 

@@ -120,6 +120,12 @@ pnstrdup(const char *in, Size len)
 	return out;
 }
 
+char *
+pstrdup(const char *in)
+{
+	return pnstrdup(in, strlen(in));
+}
+
 void
 initStringInfo(StringInfo buffer)
 {
