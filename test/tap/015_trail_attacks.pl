@@ -211,9 +211,9 @@ shift_clock(-7200);
 append();
 signed($records + 50);
 my ($tool_says, $sql_says) = verdicts(0);
-like($_, qr/the clock was set back by (7199|7200) seconds at position \d+, to \d{4}-/, 'a clock set back is told') for $tool_says, $sql_says;
+like($_, qr/the clock was set back by 7[12]\d\d seconds at position \d+, to \d{4}-/, 'a clock set back is told') for $tool_says, $sql_says;
 like($sql_says, qr/^verified true/, 'and is no damage');
-is(() = $tool_says =~ /NOTICE/g, 1, 'it is told once');
+is(() = $tool_says =~ /NOTICE.*clock/g, 1, 'it is told once');
 my $signer = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_ward trail signer'});
 $signer = (map { /^\s*(\d+)/ ? $1 : () } grep { /pg_ward trail signer/ } `ps -o pid,args --ppid @{[ (split /\n/, slurp_file($node->data_dir . '/postmaster.pid'))[0] ]}`)[0] unless $signer;
 $records = $node->safe_psql('postgres', 'SELECT records FROM ward.trail_status');
@@ -221,12 +221,12 @@ kill 'STOP', $signer;
 sleep 9;
 append();
 ($tool_says, $sql_says) = verdicts(0);
-like($sql_says, qr/no checkpoint for (8|9|1\d) seconds before position \d+, where one was due each 1: the server or its signer was stopped/,
+like($sql_says, qr/no checkpoint for ([89]|\d\d+) seconds before position \d+, where one was due each 1: the server or its signer was stopped/,
 	'a heartbeat that is missing now is told');
 kill 'CONT', $signer;
 signed($records + 1);
 ($tool_says, $sql_says) = verdicts(0);
-like($_, qr/no checkpoint for (8|9|1\d) seconds before position \d+, where one was due each 1/, 'and one that was missing is told ever after')
+like($_, qr/no checkpoint for ([89]|\d\d+) seconds before position \d+, where one was due each 1/, 'and one that was missing is told ever after')
   for $tool_says, $sql_says;
 is(system("$tool --strict --key '$first_key' $trail >/dev/null") >> 8, 3, 'which --strict makes an exit status of');
 $node->stop;
