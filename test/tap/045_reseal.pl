@@ -79,8 +79,10 @@ my @writers = map {
 					UPDATE t SET n = n + 1 WHERE id = at;
 					mine := mine + 1;
 					INSERT INTO child VALUES (100000 * $_ + mine, 'value ' || at);
+					-- Each writer moves rows of its own: two that move one row are an error without
+					-- resealing, too.
 					UPDATE parts SET id = CASE WHEN id < 1000 THEN id + 1000 ELSE id - 1000 END
-					 WHERE id IN (at % 1000, at % 1000 + 1000);
+					 WHERE id IN (at % 500 * 2 + $_ - 1, at % 500 * 2 + $_ - 1 + 1000);
 					COMMIT;
 					-- So that one writer does not wait for the other in turn.
 					PERFORM pg_sleep(0.001);
