@@ -3,10 +3,10 @@
  *		Moves stored values to the active version of their key, and counts versions.
  *
  * Works on the table itself, below SQL: a batch scans a range of blocks, locks each
- * row that holds an old value, looks again under the lock and stores the row with
- * that value sealed anew.  So no trigger, rule, row security policy or foreign key
- * sees it (nothing of what they look at has changed), and nothing is disclosed: the
- * plaintext lives for a moment in envelope.c alone.
+ * row that holds an old value and stores the row with that value sealed anew.  So no
+ * trigger, rule, row security policy or foreign key sees it (nothing of what they look
+ * at has changed), and nothing is disclosed: the plaintext lives for a moment in
+ * envelope.c alone.
  *
  * Locks: RowExclusiveLock on the table until the transaction ends, and the rows.  A
  * batch never waits for a row while it holds another, so that it can't be part of a
@@ -75,8 +75,8 @@ typedef struct ResealWriter
 typedef enum ResealOutcome
 {
 	RESEAL_DONE,
-	RESEAL_NOTHING, /* somebody else has changed or deleted it */
-	RESEAL_LOCKED
+	RESEAL_NOTHING, /* somebody else has deleted it */
+	RESEAL_LATER	/* it is locked, or somebody else has changed it */
 } ResealOutcome;
 
 /* ----------------------------------------------------------------
@@ -213,8 +213,9 @@ seal_reseal_lock_mode(ResealTable *table)
 }
 
 /*
- * Seals the old values of one row anew, as the row is by now.  The row was seen in
- * the snapshot; under the lock its latest version counts.
+ * Seals the old values of one row anew.  The row was seen in the snapshot; one that
+ * has been changed since is left for a later look, because following it would be an
+ * error where it was moved to another partition.
  */
 static ResealOutcome
 seal_reseal_row(ResealTable *table, ResealWriter *writer, ItemPointer tid, Snapshot snapshot,
@@ -228,11 +229,11 @@ seal_reseal_row(ResealTable *table, ResealWriter *writer, ItemPointer tid, Snaps
 	TM_Result result;
 
 	ExecClearTuple(writer->locked);
-	result = table_tuple_lock(relation, tid, snapshot, writer->locked, cid, mode, policy,
-							  TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure);
-	if (result == TM_WouldBlock)
-		return RESEAL_LOCKED;
-	if (result != TM_Ok || !seal_reseal_row_is_old(table, writer->locked))
+	result =
+		table_tuple_lock(relation, tid, snapshot, writer->locked, cid, mode, policy, 0, &failure);
+	if (result == TM_WouldBlock || result == TM_Updated)
+		return RESEAL_LATER;
+	if (result != TM_Ok)
 		return RESEAL_NOTHING;
 	at = writer->locked->tts_tid;
 	*changed += seal_reseal_fill(table, writer);
@@ -268,7 +269,7 @@ seal_reseal_relation(Oid relid, LOCKMODE lockmode)
 /*
  * _ward.reseal_rows(relation, key, columns, first_block, batch_rows, wait): one
  * batch.  Returns the block to go on with (NULL at the end), rows stored, values in
- * them, and rows left out because they were locked.
+ * them, and rows left for later because they were locked or had just been changed.
  */
 Datum
 ward_seal_reseal_rows(PG_FUNCTION_ARGS)
@@ -284,7 +285,7 @@ ward_seal_reseal_rows(PG_FUNCTION_ARGS)
 	bool nulls[4] = {true, false, false, false};
 	int64 rows = 0;
 	int64 changed = 0;
-	int64 locked = 0;
+	int64 later = 0;
 	Relation relation;
 
 	core_preload_require();
@@ -349,17 +350,17 @@ ward_seal_reseal_rows(PG_FUNCTION_ARGS)
 				outcome = seal_reseal_row(&table, &writer, &slot->tts_tid, snapshot, mode,
 										  LockWaitSkip, &changed);
 				/* Waited for only while no other row is held. */
-				if (outcome == RESEAL_LOCKED && wait && rows == 0)
+				if (outcome == RESEAL_LATER && wait && rows == 0)
 					outcome = seal_reseal_row(&table, &writer, &slot->tts_tid, snapshot, mode,
 											  LockWaitBlock, &changed);
 				MemoryContextSwitchTo(old);
-				if (outcome == RESEAL_LOCKED && wait)
+				if (outcome == RESEAL_LATER && wait)
 				{
 					next = block;
 					break;
 				}
 				rows += outcome == RESEAL_DONE;
-				locked += outcome == RESEAL_LOCKED;
+				later += outcome == RESEAL_LATER;
 			}
 			table_endscan(scan);
 			ExecDropSingleTupleTableSlot(slot);
@@ -374,7 +375,7 @@ ward_seal_reseal_rows(PG_FUNCTION_ARGS)
 	}
 	values[1] = Int64GetDatum(rows);
 	values[2] = Int64GetDatum(changed);
-	values[3] = Int64GetDatum(locked);
+	values[3] = Int64GetDatum(later);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(result_desc), values, nulls)));
 }
 

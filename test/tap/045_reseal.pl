@@ -79,6 +79,10 @@ my @writers = map {
 					UPDATE t SET n = n + 1 WHERE id = at;
 					mine := mine + 1;
 					INSERT INTO child VALUES (100000 * $_ + mine, 'value ' || at);
+					-- Each writer moves rows of its own: two that move one row are an error without
+					-- resealing, too.
+					UPDATE parts SET id = CASE WHEN id < 1000 THEN id + 1000 ELSE id - 1000 END
+					 WHERE id IN (at % 500 * 2 + $_ - 1, at % 500 * 2 + $_ - 1 + 1000);
 					COMMIT;
 					-- So that one writer does not wait for the other in turn.
 					PERFORM pg_sleep(0.001);
@@ -100,7 +104,7 @@ for my $writer (@writers)
 is(left(), '0', 'no old value is left');
 is($node->safe_psql('postgres', 'SELECT sum(n) FROM t'), $updates, "none of $updates updates is lost");
 is($node->safe_psql('postgres', $intact, extra_params => [ '-U', 'reader' ]), 't', 'every value is what it was');
-is($node->safe_psql('postgres', q{SELECT count(*), bool_and(x::text LIKE 'part %') FROM parts}, extra_params => [ '-U', 'reader' ]), '999|t', 'rows of partitions are whole');
+is($node->safe_psql('postgres', q{SELECT count(*), bool_and(x::text LIKE 'part %') FROM parts}, extra_params => [ '-U', 'reader' ]), '999|t', 'rows that moved between partitions are whole');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM child c WHERE NOT EXISTS (SELECT FROM t WHERE t.x = c.x)'), '0', 'foreign keys hold');
 
 # A row that is locked is left out first and waited for then; an insertion from before
@@ -128,6 +132,20 @@ is($node->safe_psql('postgres', 'SELECT n FROM t WHERE id = 5'), '-1', 'the upda
 $lock->quit;
 $insertion->quit;
 $node->safe_psql('postgres', 'DELETE FROM t WHERE id = 30000');
+
+# A row that is waited for and moves to another partition meanwhile is found there.
+rotate();
+$lock = $node->background_psql('postgres');
+$lock->query_safe('BEGIN');
+$lock->query_safe('UPDATE parts SET id = id % 1000 + CASE WHEN id < 1000 THEN 1000 ELSE 0 END WHERE id % 1000 = 7');
+$run = officer(q{CALL ward.reseal('k')});
+ok($node->poll_query_until('postgres', q{SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'reseal' AND wait_event = 'transactionid'}),
+	'a row that is about to move is waited for');
+$lock->query_safe('COMMIT');
+$lock->quit;
+finish($run->{h});
+is($run->{err}, '', 'that it has moved to another partition is no error');
+is(left(), '0', 'and its value is not left behind');
 
 # Cancelled, then killed; both times the next call goes on from the last batch.
 rotate();
