@@ -4,71 +4,7 @@
  * implementation (RFC 9162's proofs are the same), and that each proof of small trees
  * holds for what it is about and for nothing else.  Signatures: the vectors of RFC 8032.
  */
-#include "trail/trail_int.h"
-
-/* The server's own are in no library that a stand-alone test could link. */
-#undef printf
-#undef snprintf
-
-static int tests = 0;
-static int failures = 0;
-
-/* An error in the tree or a proof would leave through the server's: here it ends the test. */
-bool
-errstart(int elevel, const char *domain)
-{
-	abort();
-}
-
-bool
-errstart_cold(int elevel, const char *domain)
-{
-	abort();
-}
-
-void
-errfinish(const char *filename, int lineno, const char *funcname)
-{
-	abort();
-}
-
-int
-errcode(int sqlerrcode)
-{
-	return 0;
-}
-
-int
-errmsg(const char *fmt, ...)
-{
-	return 0;
-}
-
-int
-errmsg_internal(const char *fmt, ...)
-{
-	return 0;
-}
-
-int
-errdetail(const char *fmt, ...)
-{
-	return 0;
-}
-
-int
-errhint(const char *fmt, ...)
-{
-	return 0;
-}
-
-static void
-ok(bool good, const char *what, int n)
-{
-	printf("%sok %d - %s %d\n", good ? "" : "not ", ++tests, what, n);
-	if (!good)
-		failures++;
-}
+#include "unit.h"
 
 static void
 from_hex(const char *hex, uint8 *bytes, int len)

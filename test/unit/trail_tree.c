@@ -4,73 +4,9 @@
  * implementation (the tree of RFC 9162 is the same), and for larger sizes the RFC's
  * recursive definition, written here on its own.
  */
-#include "trail/trail_int.h"
+#include "unit.h"
 
 #include <openssl/sha.h>
-
-/* The server's own are in no library that a stand-alone test could link. */
-#undef printf
-#undef snprintf
-
-static int tests = 0;
-static int failures = 0;
-
-/* An error in the tree would leave through the server's: here it ends the test. */
-bool
-errstart(int elevel, const char *domain)
-{
-	abort();
-}
-
-bool
-errstart_cold(int elevel, const char *domain)
-{
-	abort();
-}
-
-void
-errfinish(const char *filename, int lineno, const char *funcname)
-{
-	abort();
-}
-
-int
-errcode(int sqlerrcode)
-{
-	return 0;
-}
-
-int
-errmsg(const char *fmt, ...)
-{
-	return 0;
-}
-
-int
-errmsg_internal(const char *fmt, ...)
-{
-	return 0;
-}
-
-int
-errdetail(const char *fmt, ...)
-{
-	return 0;
-}
-
-int
-errhint(const char *fmt, ...)
-{
-	return 0;
-}
-
-static void
-ok(bool good, const char *what, int n)
-{
-	printf("%sok %d - %s %d\n", good ? "" : "not ", ++tests, what, n);
-	if (!good)
-		failures++;
-}
 
 static bool
 is_hex(const uint8 hash[TRAIL_HASH_LENGTH], const char *want)

@@ -126,15 +126,12 @@ pwrite(int fd, const void *data, size_t len, off_t offset)
 	return pwrite64(fd, data, len, offset);
 }
 
-int
-fsync(int fd)
+static int
+sync_and_keep(int fd, int (*real)(int))
 {
-	static int (*real)(int);
 	off_t size = size_of(fd);
 	int result;
 
-	if (real == NULL)
-		real = REAL("fsync", int (*)(int));
 	die_if_wished(fd, 0);
 	result = real(fd);
 	if (result == 0)
@@ -144,18 +141,21 @@ fsync(int fd)
 }
 
 int
+fsync(int fd)
+{
+	static int (*real)(int);
+
+	if (real == NULL)
+		real = REAL("fsync", int (*)(int));
+	return sync_and_keep(fd, real);
+}
+
+int
 fdatasync(int fd)
 {
 	static int (*real)(int);
-	off_t size = size_of(fd);
-	int result;
 
 	if (real == NULL)
 		real = REAL("fdatasync", int (*)(int));
-	die_if_wished(fd, 0);
-	result = real(fd);
-	if (result == 0)
-		keep(fd, size);
-	die_if_wished(fd, 1);
-	return result;
+	return sync_and_keep(fd, real);
 }
