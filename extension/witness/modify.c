@@ -111,24 +111,14 @@ witness_modify_stored(WitnessModify *modify)
 
 /* ---------------------------------------------------------------- settling */
 
-/* Notes a subject; in a statement that has failed, where the catalog must not be read. */
 static void
 witness_modify_hear(WitnessModify *modify, WitnessSet *set, TupleTableSlot *slot, AttrNumber attnum,
 					Oid type, bool failed)
 {
-	Datum value;
-	bool isnull;
-
-	if (!failed)
-	{
+	if (failed)
+		witness_tap_hear_failed(modify->capture, set, slot, attnum);
+	else
 		witness_tap_hear(modify->capture, set, slot, attnum, type);
-		return;
-	}
-	if (TupIsNull(slot) || attnum > slot->tts_tupleDescriptor->natts)
-		return;
-	value = slot_getattr(slot, attnum, &isnull);
-	if (!witness_subject_note_failed(modify->capture, set, value, isnull))
-		witness_capture_all(modify->capture, set->relation, TRAIL_MANNER_ALL, "error");
 }
 
 static void

@@ -398,20 +398,33 @@ witness_tap_point(WitnessCapture *capture, PlanState *state, WitnessSource sourc
 	witness_capture_pin(capture, relation);
 }
 
-static void
-witness_tap_error_point(WitnessCapture *capture, WitnessPoint *point, TupleTableSlot *slot)
+/*
+ * Notes a row's subject in a statement that has failed, where the catalog must not be
+ * read: everybody of the relation, where that alone could name it.
+ */
+void
+witness_tap_hear_failed(WitnessCapture *capture, WitnessSet *set, TupleTableSlot *slot,
+						AttrNumber attnum)
 {
-	WitnessSet *set;
 	Datum value;
 	bool isnull;
 
+	if (TupIsNull(slot) || attnum > slot->tts_tupleDescriptor->natts)
+		return;
+	value = slot_getattr(slot, attnum, &isnull);
+	if (!witness_subject_note_failed(capture, set, value, isnull))
+		witness_capture_all(capture, set->relation, TRAIL_MANNER_ALL, "error");
+}
+
+static void
+witness_tap_error_point(WitnessCapture *capture, WitnessPoint *point, TupleTableSlot *slot)
+{
 	if (TupIsNull(slot) || point->attnum > slot->tts_tupleDescriptor->natts)
 		return;
-	set = witness_capture_set(capture, point->relation, point->subject, TRAIL_MANNER_INFLUENCE,
-							  "error", NULL);
-	value = slot_getattr(slot, point->attnum, &isnull);
-	if (!witness_subject_note_failed(capture, set, value, isnull))
-		witness_capture_all(capture, point->relation, TRAIL_MANNER_ALL, "error");
+	witness_tap_hear_failed(capture,
+							witness_capture_set(capture, point->relation, point->subject,
+												TRAIL_MANNER_INFLUENCE, "error", NULL),
+							slot, point->attnum);
 }
 
 /*

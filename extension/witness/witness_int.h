@@ -258,6 +258,8 @@ extern TupleTableSlot *witness_tap_slot(PlanState *state, WitnessSource source,
 extern void witness_tap_forget(WitnessCapture *capture, const EState *estate);
 extern void witness_tap_hear(WitnessCapture *capture, WitnessSet *set, TupleTableSlot *slot,
 							 AttrNumber attnum, Oid type);
+extern void witness_tap_hear_failed(WitnessCapture *capture, WitnessSet *set, TupleTableSlot *slot,
+									AttrNumber attnum);
 
 /* ---- subject.c: from a column's value to the person that it names ---- */
 
