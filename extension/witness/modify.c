@@ -28,7 +28,6 @@ typedef struct ModifyFlow
 	AttrNumber attnum;
 	Oid type;
 	WitnessSet *acted; /* where the row was acted upon */
-	WitnessSet *idle;  /* where it was not, or NULL: then it is recorded nowhere */
 	bool tapped;	   /* a tap has recorded it as acted upon */
 } ModifyFlow;
 
@@ -88,7 +87,7 @@ witness_modify_start(WitnessCapture *capture, PlanState *state)
 /* Where a subject stands as a row is handed to the node. */
 void
 witness_modify_flow(WitnessModify *modify, WitnessSource source, AttrNumber attnum, Oid type,
-					WitnessSet *acted, WitnessSet *idle, bool tapped)
+					WitnessSet *acted, bool tapped)
 {
 	ModifyFlow *flow = MemoryContextAllocZero(modify->capture->memory, sizeof(ModifyFlow));
 
@@ -96,7 +95,6 @@ witness_modify_flow(WitnessModify *modify, WitnessSource source, AttrNumber attn
 	flow->attnum = attnum;
 	flow->type = type;
 	flow->acted = acted;
-	flow->idle = idle;
 	flow->tapped = tapped;
 	flow->next = modify->flows;
 	modify->flows = flow;
@@ -255,15 +253,11 @@ witness_modify_done(WitnessModify *modify, bool failed)
 	else if (modify->nothing && table->canSetTag)
 		acted = table->ps.state->es_processed > modify->processed;
 	for (ModifyFlow *flow = modify->flows; flow != NULL; flow = flow->next)
-	{
-		WitnessSet *set = acted ? flow->acted : flow->idle;
-
-		if (!flow->tapped && set != NULL)
+		if (acted && !flow->tapped)
 			witness_modify_hear(
-				modify, set,
+				modify, flow->acted,
 				witness_tap_slot(outerPlanState(modify->state), flow->source, modify->row),
 				flow->attnum, flow->type, failed);
-	}
 	modify->row = NULL;
 	if (modify->stored && acted)
 		witness_modify_read_stored(modify, table, failed);

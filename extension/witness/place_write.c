@@ -61,7 +61,7 @@ witness_place_write_given(Placing *placing, WitnessModify *modify, ModifyTableSt
 		/* Where somebody is in the way nothing is written. */
 		if (modify != NULL && plan->onConflictAction == ONCONFLICT_NOTHING)
 			witness_modify_flow(modify, WITNESS_SOURCE_RESULT, attnum, target->subject_types[i],
-								set, NULL, false);
+								set, false);
 		else if (attnum != 0 && witness_tap_possible(outerPlanState(state)))
 			witness_tap_add(placing->capture, outerPlanState(state), WITNESS_SOURCE_RESULT, attnum,
 							target->subject_types[i], set);
@@ -86,7 +86,6 @@ witness_place_write_taken(Placing *placing, WitnessModify *modify, ModifyTableSt
 		TrailManner manner = own ? TRAIL_MANNER_WRITE : TRAIL_MANNER_ROW;
 		const char *reason = own ? "" : "written";
 		WitnessSet *acted;
-		WitnessSet *idle = NULL;
 
 		if (modify == NULL || flow->tap != outerPlanState(state) ||
 			flow->source == WITNESS_SOURCE_HEAP)
@@ -96,18 +95,15 @@ witness_place_write_taken(Placing *placing, WitnessModify *modify, ModifyTableSt
 		}
 		acted = witness_capture_set(placing->capture, flow->relation, flow->subject, manner, reason,
 									NULL);
-		if (state->operation == CMD_MERGE)
-			idle = witness_capture_set(placing->capture, flow->relation, flow->subject,
-									   TRAIL_MANNER_INFLUENCE, "merge", NULL);
-		else
+		if (state->operation != CMD_MERGE)
 			witness_place_tap(placing, flow, manner, reason, NULL);
 		/* The second evaluation shows what it returns, not what it scans. */
 		if (flow->attnum != 0)
 			witness_modify_flow(modify, WITNESS_SOURCE_RESULT, flow->attnum, flow->type, acted,
-								idle, idle == NULL);
+								state->operation != CMD_MERGE);
 		else
-			witness_modify_flow(modify, flow->source, flow->tap_attnum, flow->type, acted, idle,
-								idle == NULL);
+			witness_modify_flow(modify, flow->source, flow->tap_attnum, flow->type, acted,
+								state->operation != CMD_MERGE);
 	}
 }
 
@@ -116,7 +112,11 @@ witness_place_write_modify(Placing *placing, ModifyTableState *state)
 {
 	ModifyTable *plan = (ModifyTable *) state->ps.plan;
 	ResultRelInfo *root = state->rootResultRelInfo;
-	List *flows = witness_place_node(placing, outerPlanState(state), false);
+	/*
+	 * MERGE leaves rows alone that no action is for.  Nothing comes of those, but where the
+	 * other side of the pair would then have been without one: the join tells of that.
+	 */
+	List *flows = witness_place_node(placing, outerPlanState(state), plan->operation == CMD_MERGE);
 	WitnessRelation *target = witness_watch_pin(RelationGetRelid(root->ri_RelationDesc));
 	WitnessModify *modify = NULL;
 	bool rewrites = target != NULL && plan->operation != CMD_DELETE &&

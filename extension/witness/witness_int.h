@@ -334,7 +334,7 @@ typedef struct WitnessModify WitnessModify;
 
 extern WitnessModify *witness_modify_start(WitnessCapture *capture, PlanState *state);
 extern void witness_modify_flow(WitnessModify *modify, WitnessSource source, AttrNumber attnum,
-								Oid type, WitnessSet *acted, WitnessSet *idle, bool tapped);
+								Oid type, WitnessSet *acted, bool tapped);
 extern void witness_modify_stored(WitnessModify *modify);
 extern void witness_modify_recheck_ahead(WitnessModify *modify);
 extern void witness_modify_settle(WitnessModify *modify);

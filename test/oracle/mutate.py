@@ -8,6 +8,6 @@ extension/witness/README.md. Those that only a race or a failure of the look-up 
 RULES = [
     "row", "write", "aggregate", "grouped", "distinct", "collected", "window", "small_aggregate",
     "semi_join", "anti_join", "outer_join", "limit", "offset", "set_operation", "recursive", "cte",
-    "subquery", "subquery_condition", "written", "merge", "conflict", "violation", "explain", "error",
+    "subquery", "subquery_condition", "written", "conflict", "violation", "explain", "error",
     "deferrable_constraint", "foreign_key",
 ]
