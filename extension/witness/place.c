@@ -19,12 +19,12 @@
 
 #include "access/parallel.h"
 #include "access/sysattr.h"
-#include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "parser/parsetree.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -37,7 +37,8 @@ witness_place_tap(Placing *placing, const Flow *flow, TrailManner manner, const 
 	WitnessSet *set = witness_capture_set(placing->capture, flow->relation, flow->subject, manner,
 										  reason, groups);
 
-	witness_tap_add(placing->capture, flow->tap, flow->source, flow->tap_attnum, flow->type, set);
+	witness_tap_add(placing->capture, flow->tap, flow->source, flow->tap_attnum, flow->tap_type,
+					set);
 }
 
 void
@@ -54,13 +55,14 @@ static void
 witness_place_point(WitnessCapture *capture, PlanState *state, WitnessSource source,
 					AttrNumber attnum, const Flow *flow)
 {
-	witness_tap_point(capture, state, source, attnum, flow->type, flow->relation, flow->subject);
+	witness_tap_point(capture, state, source, attnum, flow->tap_type, flow->relation,
+					  flow->subject);
 }
 
 /* ---------------------------------------------------------------- carrying flows */
 
 /* Position in a target list of a plain reference to a column of a child. */
-static AttrNumber
+AttrNumber
 witness_place_position(List *targetlist, int varno, AttrNumber attnum)
 {
 	ListCell *lc;
@@ -78,8 +80,42 @@ witness_place_position(List *targetlist, int varno, AttrNumber attnum)
 	return 0;
 }
 
+/* A number that is made wider stays the same person's. */
+static bool
+witness_place_widens(Oid function)
+{
+	return function == F_INT8_INT4 || function == F_INT8_INT2 || function == F_INT4_INT2;
+}
+
+/* Carries a flow to where a target list has it, which may be nowhere. */
+static void
+witness_place_carry(Flow *flow, List *targetlist, int varno)
+{
+	AttrNumber attnum = flow->attnum;
+	ListCell *lc;
+
+	flow->attnum = witness_place_position(targetlist, varno, attnum);
+	if (attnum == 0 || flow->attnum != 0 || !flow->relation->subjects[flow->subject].plain)
+		return;
+	foreach (lc, targetlist)
+	{
+		TargetEntry *entry = lfirst_node(TargetEntry, lc);
+		FuncExpr *widening = (FuncExpr *) entry->expr;
+		Var *var;
+
+		if (!IsA(widening, FuncExpr) || !witness_place_widens(widening->funcid))
+			continue;
+		var = linitial(widening->args);
+		if (!IsA(var, Var) || var->varno != varno || var->varattno != attnum)
+			continue;
+		flow->attnum = entry->resno;
+		flow->type = widening->funcresulttype;
+		return;
+	}
+}
+
 /* Moves flows' taps to this node's result, for those that it carries. */
-static List *
+List *
 witness_place_lift(PlanState *state, List *flows)
 {
 	ListCell *lc;
@@ -95,6 +131,7 @@ witness_place_lift(PlanState *state, List *flows)
 		flow->tap = state;
 		flow->source = WITNESS_SOURCE_RESULT;
 		flow->tap_attnum = flow->attnum;
+		flow->tap_type = flow->type;
 	}
 	return flows;
 }
@@ -104,7 +141,7 @@ witness_place_lift(PlanState *state, List *flows)
  * drops is still to be seen in the tuple that was projected, so the tap can move
  * up to this node even then.
  */
-static List *
+List *
 witness_place_project(Placing *placing, PlanState *state, List *flows, int varno)
 {
 	ListCell *lc;
@@ -112,16 +149,17 @@ witness_place_project(Placing *placing, PlanState *state, List *flows, int varno
 	foreach (lc, flows)
 	{
 		Flow *flow = lfirst(lc);
-		AttrNumber attnum = witness_place_position(state->plan->targetlist, varno, flow->attnum);
+		const Flow below = *flow;
 
-		if (attnum == 0 && flow->attnum != 0 && witness_tap_possible(state) &&
+		witness_place_carry(flow, state->plan->targetlist, varno);
+		if (flow->attnum == 0 && below.attnum != 0 && witness_tap_possible(state) &&
 			state->ps_ExprContext != NULL && state->ps_ProjInfo != NULL)
 		{
 			flow->tap = state;
 			flow->source = varno == OUTER_VAR ? WITNESS_SOURCE_OUTER : WITNESS_SOURCE_INNER;
-			flow->tap_attnum = flow->attnum;
+			flow->tap_attnum = below.attnum;
+			flow->tap_type = below.type;
 		}
-		flow->attnum = attnum;
 	}
 	return witness_place_lift(state, flows);
 }
@@ -143,6 +181,7 @@ witness_place_flow(const WitnessRelation *relation, int subject)
 	flow->relation = relation->watched;
 	flow->subject = subject;
 	flow->type = relation->subject_types[subject];
+	flow->tap_type = flow->type;
 	return flow;
 }
 
@@ -189,8 +228,8 @@ witness_place_scan(Placing *placing, ScanState *state)
 		{
 			flow->source = WITNESS_SOURCE_SCAN;
 			flow->tap_attnum = relation->subject_attnums[i];
-			flow->attnum = witness_place_position(scan->plan.targetlist, scan->scanrelid,
-												  relation->subject_attnums[i]);
+			flow->attnum = relation->subject_attnums[i];
+			witness_place_carry(flow, scan->plan.targetlist, scan->scanrelid);
 		}
 		witness_place_point(placing->capture, &state->ps, flow->source, flow->tap_attnum, flow);
 		flows = lappend(flows, flow);
@@ -221,223 +260,6 @@ witness_place_opaque(Placing *placing, Bitmapset *relids)
 	}
 }
 
-/* ---------------------------------------------------------------- joins */
-
-/*
- * Ends a side of a join where its rows have matched; what can't be read there, where it
- * comes from.
- */
-static void
-witness_place_match(Placing *placing, JoinState *state, List *flows, WitnessSource side,
-					const char *reason)
-{
-	ListCell *lc;
-
-	foreach (lc, flows)
-	{
-		Flow *flow = lfirst(lc);
-
-		if (flow->attnum == 0)
-			witness_place_tap(placing, flow, TRAIL_MANNER_INFLUENCE, reason, NULL);
-		else
-			witness_tap_match(placing->capture, state, side, flow->attnum, flow->type,
-							  witness_capture_set(placing->capture, flow->relation, flow->subject,
-												  TRAIL_MANNER_INFLUENCE, reason, NULL));
-	}
-}
-
-static List *
-witness_place_join(Placing *placing, JoinState *state, bool drops)
-{
-	bool filters = state->ps.qual != NULL;
-	bool outer_nullable = state->jointype == JOIN_RIGHT || state->jointype == JOIN_FULL;
-	bool inner_nullable = state->jointype == JOIN_LEFT || state->jointype == JOIN_FULL;
-	List *outer = witness_place_node(placing, outerPlanState(state), true);
-	List *inner = witness_place_node(placing, innerPlanState(state), true);
-
-	/*
-	 * A row of a nullable side whose match is dropped above has decided that
-	 * nothing came of it: record it where it matched, not only where it leaves.
-	 * A full join returns it also where it did not match.
-	 */
-	if (state->jointype == JOIN_FULL && (drops || filters))
-	{
-		witness_place_end(placing, outer, TRAIL_MANNER_INFLUENCE, "outer_join", NULL);
-		witness_place_end(placing, inner, TRAIL_MANNER_INFLUENCE, "outer_join", NULL);
-	}
-	else if (outer_nullable && (drops || filters))
-		witness_place_match(placing, state, outer, WITNESS_SOURCE_OUTER, "outer_join");
-	else if (inner_nullable && (drops || filters))
-		witness_place_match(placing, state, inner, WITNESS_SOURCE_INNER, "outer_join");
-	if (core_compat_right_anti(state->jointype))
-	{
-		witness_place_match(placing, state, outer, WITNESS_SOURCE_OUTER, "anti_join");
-		outer = NIL;
-	}
-	else if (state->jointype == JOIN_SEMI || state->jointype == JOIN_ANTI)
-	{
-		witness_place_match(placing, state, inner, WITNESS_SOURCE_INNER,
-							state->jointype == JOIN_SEMI ? "semi_join" : "anti_join");
-		inner = NIL;
-	}
-	else if (state->jointype != JOIN_INNER && !outer_nullable && !inner_nullable)
-	{
-		/* A join that we do not know may return nulls for either side. */
-		witness_place_end(placing, outer, TRAIL_MANNER_ROW, "join", NULL);
-		witness_place_end(placing, inner, TRAIL_MANNER_ROW, "join", NULL);
-		return NIL;
-	}
-	outer = witness_place_project(placing, &state->ps, outer, OUTER_VAR);
-	inner = witness_place_project(placing, &state->ps, inner, INNER_VAR);
-	return list_concat(outer, inner);
-}
-
-/* ---------------------------------------------------------------- grouping */
-
-/* Aggregates whose result tells about a group and hands out no one's value. */
-static bool
-witness_place_summary(Oid function)
-{
-	static const char *const summaries[] = {
-		"count",	  "sum",		 "avg",		  "min",	   "max",		 "bool_and",
-		"bool_or",	  "every",		 "bit_and",	  "bit_or",	   "bit_xor",	 "stddev",
-		"stddev_pop", "stddev_samp", "variance",  "var_pop",   "var_samp",	 "corr",
-		"covar_pop",  "covar_samp",	 "regr_avgx", "regr_avgy", "regr_count", "regr_intercept",
-		"regr_r2",	  "regr_slope",	 "regr_sxx",  "regr_sxy",  "regr_syy"};
-	char *name;
-
-	if (get_func_namespace(function) != PG_CATALOG_NAMESPACE)
-		return false;
-	name = get_func_name(function);
-	for (int i = 0; name != NULL && i < (int) lengthof(summaries); i++)
-		if (strcmp(name, summaries[i]) == 0)
-			return true;
-	return false;
-}
-
-/* Are two values of this type that are equal the same? Texts may be equal and differ. */
-static bool
-witness_place_exact(Oid type)
-{
-	return type == INT2OID || type == INT4OID || type == INT8OID || type == UUIDOID;
-}
-
-/*
- * Ends the flows below a grouping node, but for one whose groups are a subject each: it
- * goes on, and is recorded where the group goes.  single: each row below is in one group.
- */
-static List *
-witness_place_group(Placing *placing, PlanState *state, List *flows, bool single, bool collects,
-					const char *reason)
-{
-	List *rising = NIL;
-	List *ending = NIL;
-	uint64 *groups = NULL;
-	ListCell *lc;
-
-	foreach (lc, flows)
-	{
-		Flow *flow = lfirst(lc);
-		AttrNumber attnum =
-			witness_place_position(state->plan->targetlist, OUTER_VAR, flow->attnum);
-
-		if (attnum == 0 || !single || collects || !witness_place_exact(flow->type))
-			ending = lappend(ending, flow);
-		if (attnum != 0)
-			rising = lappend(rising, flow);
-	}
-	if (collects)
-		witness_place_end(placing, ending, TRAIL_MANNER_ROW, "collected", NULL);
-	else if (ending != NIL)
-	{
-		if (witness_tap_possible(state))
-			groups = &witness_tap_node(placing->capture, state)->rows;
-		witness_place_end(placing, ending, TRAIL_MANNER_AGGREGATE, reason, groups);
-	}
-	foreach (lc, rising)
-	{
-		Flow *flow = lfirst(lc);
-
-		flow->attnum = witness_place_position(state->plan->targetlist, OUTER_VAR, flow->attnum);
-	}
-	return witness_place_lift(state, rising);
-}
-
-/* Of each group the first row goes on; one that is dropped above had kept others out. */
-static List *
-witness_place_unique(Placing *placing, PlanState *state, bool drops)
-{
-	List *flows = witness_place_node(placing, outerPlanState(state), true);
-
-	flows = witness_place_group(placing, state, flows, true, false, "distinct");
-	if (drops)
-		witness_place_end(placing, flows, TRAIL_MANNER_INFLUENCE, "distinct", NULL);
-	return flows;
-}
-
-static List *
-witness_place_aggregate(Placing *placing, AggState *state, bool drops)
-{
-	List *flows =
-		witness_place_node(placing, outerPlanState(state), drops || state->ss.ps.qual != NULL);
-	bool collects = false;
-	ListCell *lc;
-
-	foreach (lc, state->aggs)
-	{
-		Aggref *aggregate = lfirst_node(Aggref, lc);
-
-		if (!witness_place_summary(aggregate->aggfnoid))
-			collects = true;
-	}
-	return witness_place_group(placing, &state->ss.ps, flows,
-							   ((Agg *) state->ss.ps.plan)->groupingSets == NIL &&
-								   ((Agg *) state->ss.ps.plan)->chain == NIL,
-							   collects, state->aggs == NIL ? "grouped" : "aggregate");
-}
-
-/*
- * INTERSECT and EXCEPT compare whole rows: a subject in a row that comes out is in it by
- * its own number.  Whom EXCEPT takes away by decides, and is not shown.
- */
-static List *
-witness_place_setop(Placing *placing, PlanState *state)
-{
-	SetOpCmd command = ((SetOp *) state->plan)->cmd;
-	bool except = command == SETOPCMD_EXCEPT || command == SETOPCMD_EXCEPT_ALL;
-	PlanState *both = outerPlanState(state);
-	List *flows;
-	List *rising = NIL;
-	ListCell *lc;
-
-	if (IsA(both, SortState))
-		both = outerPlanState(both);
-	if (innerPlanState(state) != NULL || !IsA(both, AppendState) ||
-		((AppendState *) both)->as_nplans != 2)
-	{
-		flows = witness_place_node(placing, outerPlanState(state), true);
-		flows = list_concat(flows, witness_place_node(placing, innerPlanState(state), true));
-		witness_place_end(placing, flows, TRAIL_MANNER_ROW, "set_operation", NULL);
-		return NIL;
-	}
-	for (int i = 0; i < 2; i++)
-	{
-		flows = witness_place_node(placing, ((AppendState *) both)->appendplans[i], true);
-		foreach (lc, flows)
-		{
-			Flow *flow = lfirst(lc);
-
-			if (i == 1 && except)
-				witness_place_tap(placing, flow, TRAIL_MANNER_INFLUENCE, "set_operation", NULL);
-			else if (flow->attnum == 0 || !witness_place_exact(flow->type))
-				witness_place_tap(placing, flow, TRAIL_MANNER_ROW, "set_operation", NULL);
-			else
-				rising = lappend(rising, flow);
-		}
-	}
-	return witness_place_lift(state, rising);
-}
-
 /* ---------------------------------------------------------------- appends */
 
 /*
@@ -446,15 +268,16 @@ witness_place_setop(Placing *placing, PlanState *state)
  */
 static List *
 witness_place_append(Placing *placing, PlanState *state, PlanState **children, int count,
-					 bool drops)
+					 const Above *above)
 {
 	List **flows = palloc0(sizeof(List *) * Max(count, 1));
 	List *result = NIL;
 	List *common = NIL;
+	Above below = witness_place_above_through(above, state->plan->targetlist, OUTER_VAR);
 	ListCell *lc;
 
 	for (int i = 0; i < count; i++)
-		flows[i] = witness_place_node(placing, children[i], drops);
+		flows[i] = witness_place_node(placing, children[i], &below);
 	if (count > 0)
 		foreach (lc, flows[0])
 		{
@@ -520,7 +343,7 @@ witness_place_subplan(Placing *placing, SubPlanState *state)
 	if (bms_is_member(plan->plan_id, placing->subplans))
 		return;
 	placing->subplans = bms_add_member(placing->subplans, plan->plan_id);
-	flows = witness_place_node(placing, state->planstate, true);
+	flows = witness_place_node(placing, state->planstate, &witness_place_above_anyhow);
 	placing->recheck_reads |= flows != NIL || IsA(state->planstate, ModifyTableState);
 	switch (plan->subLinkType)
 	{
@@ -550,7 +373,7 @@ witness_place_cte(Placing *placing, CteScanState *state)
 		placing->ctes = bms_add_member(placing->ctes, scan->ctePlanId);
 		/* One that writes may have been placed where it is run. */
 		if (!bms_is_member(scan->ctePlanId, placing->subplans))
-			flows = witness_place_node(placing, state->cteplanstate, true);
+			flows = witness_place_node(placing, state->cteplanstate, &witness_place_above_anyhow);
 		placing->subplans = bms_add_member(placing->subplans, scan->ctePlanId);
 		placing->cte_ids = lappend_int(placing->cte_ids, scan->ctePlanId);
 		placing->cte_flows = lappend(placing->cte_flows, flows);
@@ -573,19 +396,23 @@ witness_place_cte(Placing *placing, CteScanState *state)
 		copy->tap = &state->ss.ps;
 		copy->source = WITNESS_SOURCE_SCAN;
 		copy->tap_attnum = flow->attnum;
-		copy->attnum =
-			witness_place_position(scan->scan.plan.targetlist, scan->scan.scanrelid, flow->attnum);
+		copy->tap_type = flow->type;
+		witness_place_carry(copy, scan->scan.plan.targetlist, scan->scan.scanrelid);
 		result = lappend(result, copy);
 	}
 	return result;
 }
 
 static List *
-witness_place_subquery(Placing *placing, SubqueryScanState *state, bool drops)
+witness_place_subquery(Placing *placing, SubqueryScanState *state, const Above *above)
 {
 	Scan *scan = (Scan *) state->ss.ps.plan;
-	List *flows = witness_place_node(placing, state->subplan, drops || state->ss.ps.qual != NULL);
+	Above below = witness_place_above_through(above, scan->plan.targetlist, scan->scanrelid);
+	List *flows;
 	ListCell *lc;
+
+	witness_place_above_filter(&below, scan->plan.qual, scan->scanrelid);
+	flows = witness_place_node(placing, state->subplan, &below);
 
 	foreach (lc, flows)
 	{
@@ -597,7 +424,8 @@ witness_place_subquery(Placing *placing, SubqueryScanState *state, bool drops)
 		flow->tap = &state->ss.ps;
 		flow->source = WITNESS_SOURCE_CHILD;
 		flow->tap_attnum = flow->attnum;
-		flow->attnum = witness_place_position(scan->plan.targetlist, scan->scanrelid, flow->attnum);
+		flow->tap_type = flow->type;
+		witness_place_carry(flow, scan->plan.targetlist, scan->scanrelid);
 	}
 	return flows;
 }
@@ -615,7 +443,7 @@ static bool
 witness_place_child(PlanState *state, void *context)
 {
 	ChildWalk *walk = context;
-	List *flows = witness_place_node(walk->placing, state, true);
+	List *flows = witness_place_node(walk->placing, state, &witness_place_above_anyhow);
 	ListCell *lc;
 
 	foreach (lc, flows)
@@ -625,27 +453,42 @@ witness_place_child(PlanState *state, void *context)
 }
 
 static List *
-witness_place_limit(Placing *placing, LimitState *state, bool drops)
+witness_place_limit(Placing *placing, LimitState *state, const Above *above)
 {
-	List *flows = witness_place_node(placing, outerPlanState(state), true);
+	/* What it returns is recorded here; what it does not, its order alone has kept out. */
+	const Above below = {.drops = true, .chooses = true};
+	List *flows = witness_place_node(placing, outerPlanState(state), &below);
 
 	if (((Limit *) state->ps.plan)->limitOffset != NULL)
 		witness_place_end(placing, flows, TRAIL_MANNER_INFLUENCE, "offset", NULL);
 	flows = witness_place_same(&state->ps, flows);
 	/* A row that is dropped above had taken another one's place. */
-	if (drops)
+	if (above->drops)
 		witness_place_end(placing, flows, TRAIL_MANNER_INFLUENCE, "limit", NULL);
 	return flows;
 }
 
-/*
- * Places what a subtree needs and returns its flows.  drops: something above may
- * drop rows that this node returns, or stop before it has returned all.
- */
+static List *
+witness_place_window(Placing *placing, PlanState *state, const Above *above)
+{
+	bool drops =
+		above->drops || ((WindowAgg *) state->plan)->runCondition != NIL || state->qual != NULL;
+	/* Whoever reaches it is recorded here; it may be stopped before it has read all. */
+	const Above below = {.drops = drops, .chooses = drops};
+	List *flows = witness_place_node(placing, outerPlanState(state), &below);
+
+	/* A row that does not come out has still counted for its neighbours. */
+	if (drops)
+		witness_place_end(placing, flows, TRAIL_MANNER_AGGREGATE, "window", NULL);
+	return witness_place_project(placing, state, flows, OUTER_VAR);
+}
+
+/* Places what a subtree needs and returns its flows. */
 List *
-witness_place_node(Placing *placing, PlanState *state, bool drops)
+witness_place_node(Placing *placing, PlanState *state, const Above *above)
 {
 	List *flows;
+	Above below;
 	ListCell *lc;
 
 	if (state == NULL)
@@ -681,7 +524,7 @@ witness_place_node(Placing *placing, PlanState *state, bool drops)
 			witness_place_opaque(placing, scan->scan.scanrelid > 0
 											  ? bms_make_singleton(scan->scan.scanrelid)
 											  : scan->fs_relids);
-			flows = witness_place_node(placing, outerPlanState(state), true);
+			flows = witness_place_node(placing, outerPlanState(state), &witness_place_above_anyhow);
 			witness_place_end(placing, flows, TRAIL_MANNER_ROW, "foreign_scan", NULL);
 			return NIL;
 		}
@@ -696,71 +539,68 @@ witness_place_node(Placing *placing, PlanState *state, bool drops)
 		}
 
 		case T_SubqueryScanState:
-			return witness_place_subquery(placing, (SubqueryScanState *) state, drops);
+			return witness_place_subquery(placing, (SubqueryScanState *) state, above);
 		case T_CteScanState:
 			return witness_place_cte(placing, (CteScanState *) state);
 
 		case T_NestLoopState:
 		case T_HashJoinState:
 		case T_MergeJoinState:
-			return witness_place_join(placing, (JoinState *) state, drops);
+			return witness_place_join(placing, (JoinState *) state, above);
 
 		case T_HashState:
 		case T_MaterialState:
+		case T_MemoizeState:
+			flows = witness_place_node(placing, outerPlanState(state), above);
+			return witness_place_same(state, flows);
+
 		case T_SortState:
 		case T_IncrementalSortState:
-		case T_MemoizeState:
-			flows = witness_place_node(placing, outerPlanState(state), drops);
+			below = witness_place_above_sort(above, (Sort *) state->plan);
+			flows = witness_place_node(placing, outerPlanState(state), &below);
 			return witness_place_same(state, flows);
 
 		case T_LockRowsState:
-			flows = witness_place_node(placing, outerPlanState(state), true);
+			flows = witness_place_node(placing, outerPlanState(state), &witness_place_above_anyhow);
 			witness_place_write_locks(placing, (LockRowsState *) state);
 			return witness_place_same(state, flows);
 
 		case T_ResultState:
 		case T_GatherState:
 		case T_GatherMergeState:
-			flows = witness_place_node(placing, outerPlanState(state), drops);
+			below = witness_place_above_through(above, state->plan->targetlist, OUTER_VAR);
+			witness_place_above_filter(&below, state->plan->qual, OUTER_VAR);
+			flows = witness_place_node(placing, outerPlanState(state), &below);
 			return witness_place_project(placing, state, flows, OUTER_VAR);
 
 		case T_LimitState:
-			return witness_place_limit(placing, (LimitState *) state, drops);
+			return witness_place_limit(placing, (LimitState *) state, above);
 
 		case T_WindowAggState:
-		{
-			WindowAgg *window = (WindowAgg *) state->plan;
-
-			flows = witness_place_node(placing, outerPlanState(state), drops);
-			/* A row that does not come out has still counted for its neighbours. */
-			if (drops || window->runCondition != NIL || state->qual != NULL)
-				witness_place_end(placing, flows, TRAIL_MANNER_AGGREGATE, "window", NULL);
-			return witness_place_project(placing, state, flows, OUTER_VAR);
-		}
+			return witness_place_window(placing, state, above);
 
 		case T_AggState:
-			return witness_place_aggregate(placing, (AggState *) state, drops);
+			return witness_place_group_aggregate(placing, (AggState *) state, above);
 		case T_GroupState:
-			flows =
-				witness_place_node(placing, outerPlanState(state), drops || state->qual != NULL);
-			return witness_place_group(placing, state, flows, true, false, "grouped");
+			return witness_place_group_plain(placing, state, above);
 		case T_UniqueState:
-			return witness_place_unique(placing, state, drops);
+			return witness_place_group_unique(placing, state, above);
 
 		case T_SetOpState:
-			return witness_place_setop(placing, state);
+			return witness_place_group_setop(placing, state);
 		case T_RecursiveUnionState:
-			flows = witness_place_node(placing, outerPlanState(state), true);
-			flows = list_concat(flows, witness_place_node(placing, innerPlanState(state), true));
+			flows = witness_place_node(placing, outerPlanState(state), &witness_place_above_anyhow);
+			flows = list_concat(flows, witness_place_node(placing, innerPlanState(state),
+														  &witness_place_above_anyhow));
 			witness_place_end(placing, flows, TRAIL_MANNER_ROW, "recursive", NULL);
 			return NIL;
 
 		case T_AppendState:
 			return witness_place_append(placing, state, ((AppendState *) state)->appendplans,
-										((AppendState *) state)->as_nplans, drops);
+										((AppendState *) state)->as_nplans, above);
 		case T_MergeAppendState:
 			return witness_place_append(placing, state, ((MergeAppendState *) state)->mergeplans,
-										((MergeAppendState *) state)->ms_nplans, drops);
+										((MergeAppendState *) state)->ms_nplans, above);
 
 		case T_ModifyTableState:
 			witness_place_write_modify(placing, (ModifyTableState *) state);
@@ -803,7 +643,10 @@ witness_place(WitnessCapture *capture)
 {
 	Placing placing = {.capture = capture};
 	QueryDesc *query = capture->query;
-	List *flows = witness_place_node(&placing, query->planstate, false);
+	const Above nothing = {0};
+	/* What a worker's rows meet in the leader, it can't see. */
+	List *flows = witness_place_node(&placing, query->planstate,
+									 IsParallelWorker() ? &witness_place_above_anyhow : &nothing);
 	ListCell *lc;
 
 	foreach (lc, flows)

@@ -102,7 +102,7 @@ witness_place_write_taken(Placing *placing, WitnessModify *modify, ModifyTableSt
 			witness_modify_flow(modify, WITNESS_SOURCE_RESULT, flow->attnum, flow->type, acted,
 								state->operation != CMD_MERGE);
 		else
-			witness_modify_flow(modify, flow->source, flow->tap_attnum, flow->type, acted,
+			witness_modify_flow(modify, flow->source, flow->tap_attnum, flow->tap_type, acted,
 								state->operation != CMD_MERGE);
 	}
 }
@@ -116,7 +116,10 @@ witness_place_write_modify(Placing *placing, ModifyTableState *state)
 	 * MERGE leaves rows alone that no action is for.  Nothing comes of those, but where the
 	 * other side of the pair would then have been without one: the join tells of that.
 	 */
-	List *flows = witness_place_node(placing, outerPlanState(state), plan->operation == CMD_MERGE);
+	const Above nothing = {0};
+	List *flows =
+		witness_place_node(placing, outerPlanState(state),
+						   plan->operation == CMD_MERGE ? &witness_place_above_anyhow : &nothing);
 	WitnessRelation *target = witness_watch_pin(RelationGetRelid(root->ri_RelationDesc));
 	WitnessModify *modify = NULL;
 	bool rewrites = target != NULL && plan->operation != CMD_DELETE &&
@@ -170,7 +173,7 @@ void
 witness_place_write_recheck(WitnessCapture *capture, PlanState *state)
 {
 	Placing placing = {.capture = capture};
-	List *flows = witness_place_node(&placing, state, true);
+	List *flows = witness_place_node(&placing, state, &witness_place_above_anyhow);
 
 	witness_place_end(&placing, flows, TRAIL_MANNER_INFLUENCE, "recheck", NULL);
 }
