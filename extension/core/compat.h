@@ -95,6 +95,14 @@ core_compat_columns(const PlannedStmt *stmt, Index rti)
 #define core_compat_right_anti(jointype) (false)
 #endif
 
+/* Since 16 a column says which outer joins may have made it NULL. */
+#if PG_VERSION_NUM >= 160000
+#define core_compat_nulled_like(var, other)                                                        \
+	((var)->varnullingrels = bms_copy((other)->varnullingrels))
+#else
+#define core_compat_nulled_like(var, other) ((void) (other))
+#endif
+
 /*
  * May the planner sort an aggregate's input for it?  Since 16 it does, and the executor
  * then takes a single DISTINCT column for the aggregate's one argument.  Returns what

@@ -10,12 +10,14 @@
 #include "libpq/auth.h"
 #include "libpq/libpq-be.h"
 #include "miscadmin.h"
+#include "optimizer/plancat.h"
 #include "optimizer/planner.h"
 #include "replication/walsender.h"
 #include "storage/proc.h"
 #include "tcop/utility.h"
 
 static planner_hook_type prev_planner_hook = NULL;
+static get_relation_info_hook_type prev_get_relation_info_hook = NULL;
 static ExecutorStart_hook_type prev_ExecutorStart_hook = NULL;
 static ExecutorRun_hook_type prev_ExecutorRun_hook = NULL;
 static ExecutorFinish_hook_type prev_ExecutorFinish_hook = NULL;
@@ -34,6 +36,15 @@ witness_planner(Query *parse, const char *query_string, int cursorOptions,
 	if (prev_planner_hook)
 		return prev_planner_hook(parse, query_string, cursorOptions, boundParams);
 	return standard_planner(parse, query_string, cursorOptions, boundParams);
+}
+
+static void
+witness_get_relation_info(PlannerInfo *root, Oid relationObjectId, bool inhparent, RelOptInfo *rel)
+{
+	if (prev_get_relation_info_hook)
+		prev_get_relation_info_hook(root, relationObjectId, inhparent, rel);
+	if (witness_setting_capture)
+		witness_plan_table(root, relationObjectId, rel);
 }
 
 /*
@@ -283,6 +294,8 @@ witness_init(void)
 
 	prev_planner_hook = planner_hook;
 	planner_hook = witness_planner;
+	prev_get_relation_info_hook = get_relation_info_hook;
+	get_relation_info_hook = witness_get_relation_info;
 	prev_ExecutorStart_hook = ExecutorStart_hook;
 	ExecutorStart_hook = witness_ExecutorStart;
 	prev_ExecutorRun_hook = ExecutorRun_hook;

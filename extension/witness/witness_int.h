@@ -12,6 +12,7 @@
 #include "nodes/execnodes.h"
 #include "nodes/bitmapset.h"
 #include "nodes/parsenodes.h"
+#include "nodes/pathnodes.h"
 #include "nodes/plannodes.h"
 #include "tcop/dest.h"
 
@@ -351,6 +352,7 @@ extern void witness_conflict_deferrable(WitnessCapture *capture, ResultRelInfo *
 /* ---- plan.c: help from the planner ---- */
 
 extern void witness_plan_prepare(Query *query);
+extern void witness_plan_table(PlannerInfo *root, Oid relid, RelOptInfo *table);
 
 /* ---- wire.c: nothing leaves before its evidence ---- */
 
