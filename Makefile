@@ -18,10 +18,10 @@ DATA_built  = $(EXTENSION)--$(EXTVERSION).sql
 # Symbols are hidden unless a file exports them one by one (PGDLLEXPORT).
 # PostgreSQL 15 leaves PGDLLEXPORT empty on ELF, so it is spelled out here.
 PG_CPPFLAGS = -I$(CURDIR)/extension -DWARD_VERSION='"$(EXTVERSION)"' \
-              -DPGDLLEXPORT='__attribute__((visibility("default")))'
+              -DPGDLLEXPORT='__attribute__((visibility("default")))' -I$(libpq_srcdir)
 PG_CFLAGS   = -std=gnu11 -fvisibility=hidden -Wall -Wextra -Wno-unused-parameter \
               -Wno-missing-field-initializers -Wno-declaration-after-statement $(WARD_CFLAGS)
-SHLIB_LINK  = -lcrypto
+SHLIB_LINK  = -lcrypto $(libpq)
 
 # JIT inlining of the extension is of no use, and its bitcode doubles the build.
 override with_llvm = no

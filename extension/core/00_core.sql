@@ -18,7 +18,7 @@ DO $$
 DECLARE
 	wanted name;
 BEGIN
-	FOREACH wanted IN ARRAY ARRAY['ward_officer', 'ward_auditor', 'ward_analyst']::name[]
+	FOREACH wanted IN ARRAY ARRAY['ward_officer', 'ward_auditor', 'ward_analyst', 'ward_shipper']::name[]
 	LOOP
 		IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = wanted) THEN
 			EXECUTE pg_catalog.format('CREATE ROLE %I NOLOGIN', wanted);
@@ -28,6 +28,7 @@ END
 $$;
 COMMENT ON ROLE ward_officer IS 'pg_ward: manages keys, grants, watches and limits; opens nothing by itself';
 COMMENT ON ROLE ward_auditor IS 'pg_ward: reads the trail and the scope';
+COMMENT ON ROLE ward_shipper IS 'pg_ward: delivers the trail of a standby, and nothing else';
 COMMENT ON ROLE ward_analyst IS 'pg_ward: reads the scope and works incidents, without trail text';
 
 REVOKE ALL ON SCHEMA ward, _ward FROM PUBLIC;

@@ -76,6 +76,7 @@ DECLARE
 	status record;
 	begun timestamptz;
 	n bigint;
+	s record;
 BEGIN
 	IF during IS NULL OR isempty(during) THEN
 		RAISE EXCEPTION 'the basis needs a range of time'
@@ -166,10 +167,30 @@ BEGIN
 	  AND (scope_basis.subject_class IS NULL OR d.subject_class = scope_basis.subject_class)
 	GROUP BY r.schema_name, r.relation_name ORDER BY 3;
 
+	-- Standbys deliver their trails; what was read there after the last is not known here.
+	FOR s IN SELECT b.*, b.problem AS wrong FROM ward.standbys() b
+	LOOP
+		IF s.wrong IS NULL AND s.name IS NOT NULL AND s.received > 0 THEN
+			SELECT v.problem || coalesce(' (' || v.place || ')', '') INTO s.wrong FROM ward.verify_standby(s.name) v;
+		END IF;
+		IF s.wrong IS NOT NULL THEN
+			RETURN QUERY SELECT 'standbys', 'fails', s.known_until, NULL::timestamptz, true,
+				format('the trail of standby %s is not to be relied upon: %s', coalesce(s.name, s.node), s.wrong);
+		ELSIF s.known_until IS NULL THEN
+			RETURN QUERY SELECT 'standbys', 'limited', lower(during), upper(during), true,
+				format('standby %s has delivered nothing yet: who read what there is not known', s.name);
+		ELSIF s.known_until < least(upper(during), s.removed_at, clock_timestamp()) THEN
+			RETURN QUERY SELECT 'standbys', 'limited', s.known_until, upper(during), true,
+				format('standby %s has delivered its trail up to then; who read what there later is not known (%s records behind)', s.name, coalesce(s.records_behind::text, 'unknown'));
+		ELSE
+			RETURN QUERY SELECT 'standbys', 'holds', lower(during), upper(during), false,
+				format('standby %s has delivered its trail up to %s, and it verifies', s.name, s.known_until);
+		END IF;
+	END LOOP;
 	SELECT count(*) INTO n FROM pg_stat_replication;
-	IF n > 0 THEN
+	IF n > (SELECT count(*) FROM ward.standbys() b WHERE b.removed_at IS NULL AND b.name IS NOT NULL) THEN
 		RETURN QUERY SELECT 'standbys', 'limited', NULL::timestamptz, NULL::timestamptz, true,
-			format('%s connections copy this server now. What was read on a standby is in that standby''s own trail and not in this answer', n);
+			format('%s connections copy this server now, more than standbys are registered. What was read on one that is not is in its own trail and not in this answer', n);
 	END IF;
 	-- Not asked of pg_statistic: reading that is itself a blind spot.
 	SELECT count(DISTINCT (a.attrelid, a.attnum)) INTO n

@@ -9,7 +9,8 @@ CREATE TABLE _ward.index_state (
 	database oid NOT NULL,		-- a database copied from a template starts again
 	position bigint NOT NULL,	-- of the first record not yet folded
 	folded bigint NOT NULL DEFAULT 0,
-	updated timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+	updated timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	shipped boolean NOT NULL DEFAULT false	-- delivered by a standby; else this server's own, or that of one before it
 );
 COMMENT ON TABLE _ward.index_state IS 'how far the index of the trail has come';
 

@@ -37,6 +37,7 @@ struct TrailChain
 	const TrailTrust *trust;
 	int next_anchor;
 	bool begun;
+	bool resuming; /* what went before was verified earlier; the key is not yet known */
 	uint64 epoch;
 	uint8 key[TRAIL_KEY_LENGTH];
 	uint64 checkpoints;
@@ -60,6 +61,17 @@ trail_chain_begin(const TrailTrust *trust)
 	chain->trust = trust;
 	chain->span = palloc_extended(sizeof(ChainLeaf) * CHAIN_SPAN_MAX, MCXT_ALLOC_HUGE);
 	return chain;
+}
+
+/*
+ * Goes on with a trail whose beginning was verified earlier, from a segment in which a
+ * key is announced: what is signed before that can't be checked again and is believed.
+ */
+void
+trail_chain_resume(TrailChain *chain, const TrailTree *tree)
+{
+	chain->resuming = true;
+	chain->good = *tree;
 }
 
 static void trail_chain_notice(TrailChain *chain, const char *format, ...)
@@ -178,7 +190,13 @@ trail_chain_signature(TrailChain *chain, const TrailCheckpoint *checkpoint)
 	bool own = note->announces && note->epoch == checkpoint->epoch &&
 			   trail_note_signed_by(checkpoint->text, note, note->announced);
 
-	if (own)
+	if (chain->resuming)
+	{
+		if (!note->announces)
+			return NULL;
+		chain->resuming = false;
+	}
+	else if (own)
 	{
 		/* A chain begins. */
 		if (chain->trust->nkeys > 0 && !trail_chain_pinned(chain, note->announced))
@@ -343,6 +361,13 @@ uint64
 trail_chain_checkpoints(const TrailChain *chain)
 {
 	return chain->checkpoints;
+}
+
+/* Is it known which key has to sign next? */
+bool
+trail_chain_begun(const TrailChain *chain)
+{
+	return chain->begun && !chain->resuming;
 }
 
 /* Records that the last good checkpoint vouches for. */

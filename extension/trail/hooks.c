@@ -25,7 +25,9 @@ trail_shmem_request(void)
 	RequestAddinShmemSpace(trail_signer_shmem_size());
 	RequestAddinShmemSpace(trail_verify_shmem_size());
 	RequestAddinShmemSpace(trail_gap_shmem_size());
-	RequestNamedLWLockTranche("WardTrail", 3);
+	RequestAddinShmemSpace(trail_receive_shmem_size());
+	RequestAddinShmemSpace(trail_ship_shmem_size());
+	RequestNamedLWLockTranche("WardTrail", 5);
 	trail_index_table_request();
 }
 
@@ -40,6 +42,8 @@ trail_shmem_startup(void)
 	trail_verify_shmem_init();
 	trail_gap_shmem_init();
 	trail_signer_shmem_init(&GetNamedLWLockTranche("WardTrail")[2].lock);
+	trail_receive_shmem_init(&GetNamedLWLockTranche("WardTrail")[3].lock);
+	trail_ship_shmem_init(&GetNamedLWLockTranche("WardTrail")[4].lock);
 	LWLockRelease(AddinShmemInitLock);
 	trail_index_table_startup();
 }
@@ -95,4 +99,5 @@ trail_init(void)
 	ProcessUtility_hook = trail_utility;
 	trail_index_worker_register();
 	trail_signer_register();
+	trail_ship_register();
 }

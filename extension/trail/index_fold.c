@@ -36,9 +36,6 @@
 #include "utils/timestamp.h"
 #include "common/hashfn.h"
 
-/* Stands for the name of the node in the statements below. */
-#define INDEX_NODE "$node"
-
 /* A batch ends at whichever comes first; small enough to keep commits frequent. */
 #define INDEX_BATCH_RECORDS 200000
 #define INDEX_BATCH_ROWS 20000
@@ -46,167 +43,6 @@
 
 /* Known relation descriptions; forgotten when there are too many sessions. */
 #define INDEX_KNOWN_MAX 100000
-
-/* ---------------------------------------------------------------- statements */
-
-typedef enum IndexPlan
-{
-	INDEX_PLAN_STATE,
-	INDEX_PLAN_STATE_NEW,
-	INDEX_PLAN_STATE_MOVE,
-	INDEX_PLAN_CONTEXT,
-	INDEX_PLAN_RELATION_FIND,
-	INDEX_PLAN_RELATION,
-	INDEX_PLAN_RELATION_AT,
-	INDEX_PLAN_RELATION_OF,
-	INDEX_PLAN_STATEMENT,
-	INDEX_PLAN_EVENT,
-	INDEX_PLAN_SUBJECT,
-	INDEX_PLAN_DISCLOSURE,
-	INDEX_PLANS
-} IndexPlan;
-
-#define INDEX_MAX_ARGS 18
-
-static const struct
-{
-	const char *sql;
-	int nargs;
-	Oid types[INDEX_MAX_ARGS];
-} index_statements[INDEX_PLANS] = {
-	[INDEX_PLAN_STATE] = {"SELECT position, database FROM _ward.index_state "
-						  "WHERE node = '" INDEX_NODE "' FOR UPDATE",
-						  0,
-						  {0}},
-	[INDEX_PLAN_STATE_NEW] = {"INSERT INTO _ward.index_state (node, database, position) "
-							  "VALUES ('" INDEX_NODE "', $1, 0)",
-							  1,
-							  {OIDOID}},
-	[INDEX_PLAN_STATE_MOVE] = {"UPDATE _ward.index_state SET position = $1, folded = folded + $2, "
-							   "updated = pg_catalog.clock_timestamp() "
-							   "WHERE node = '" INDEX_NODE "'",
-							   2,
-							   {INT8OID, INT8OID}},
-	[INDEX_PLAN_CONTEXT] = {"INSERT INTO _ward.context (node, position, at, session, session_role, "
-							"current_role_name, actor, application, client, actor_source) "
-							"VALUES ('" INDEX_NODE "', $1, $2, coalesce($3, ''), $4::name, "
-							"$5::name, $6, $7, $8::inet, $9)",
-							9,
-							{INT8OID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID,
-							 TEXTOID, TEXTOID}},
-	[INDEX_PLAN_RELATION_FIND] = {"SELECT relation FROM _ward.relation_version WHERE relid = $1 "
-								  "AND schema_name = $2::name AND relation_name = $3::name "
-								  "AND attnums = $4 AND columns = $5 AND keys = $6 "
-								  "AND subject_attnums = $7 AND classes = $8",
-								  8,
-								  {OIDOID, TEXTOID, TEXTOID, INT2ARRAYOID, TEXTARRAYOID,
-								   TEXTARRAYOID, INT2ARRAYOID, TEXTARRAYOID}},
-	[INDEX_PLAN_RELATION] = {"INSERT INTO _ward.relation_version (relid, schema_name, "
-							 "relation_name, attnums, columns, keys, subject_attnums, classes) "
-							 "VALUES ($1, $2::name, $3::name, $4, $5, $6, $7, $8) "
-							 "RETURNING relation",
-							 8,
-							 {OIDOID, TEXTOID, TEXTOID, INT2ARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-							  INT2ARRAYOID, TEXTARRAYOID}},
-	[INDEX_PLAN_RELATION_AT] = {"INSERT INTO _ward.relation_at (node, position, relation) "
-								"VALUES ('" INDEX_NODE "', $1, $2)",
-								2,
-								{INT8OID, INT8OID}},
-	[INDEX_PLAN_RELATION_OF] = {"SELECT relation FROM _ward.relation_at "
-								"WHERE node = '" INDEX_NODE "' AND position = $1",
-								1,
-								{INT8OID}},
-	[INDEX_PLAN_STATEMENT] = {"INSERT INTO _ward.statement (fingerprint, text, first_position) "
-							  "VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-							  3,
-							  {INT8OID, TEXTOID, INT8OID}},
-	[INDEX_PLAN_EVENT] = {"INSERT INTO _ward.event (node, position, at, context, kind, detail) "
-						  "VALUES ('" INDEX_NODE "', $1, $2, $3, $4, "
-						  "pg_catalog.jsonb_object($5, $6))",
-						  6,
-						  {INT8OID, TIMESTAMPTZOID, INT8OID, TEXTOID, TEXTARRAYOID, TEXTARRAYOID}},
-	/* Sealed keys: the newest is kept, which is under the newest version of its key. */
-	[INDEX_PLAN_SUBJECT] = {"INSERT INTO _ward.subject_key AS k (class, number, fingerprint, form, "
-							"key, first_position) SELECT DISTINCT ON (n.fingerprint) $1, n.number, "
-							"n.fingerprint, $2, n.key, $3 FROM ROWS FROM (pg_catalog.unnest($4), "
-							"pg_catalog.unnest($5), pg_catalog.unnest($6)) "
-							"AS n(number, fingerprint, key) "
-							"ON CONFLICT (class, number, fingerprint, form) DO UPDATE "
-							"SET key = excluded.key WHERE k.form <> 1",
-							6,
-							{TEXTOID, INT2OID, INT8OID, INT8ARRAYOID, BYTEAARRAYOID,
-							 BYTEAARRAYOID}},
-	[INDEX_PLAN_DISCLOSURE] =
-		{"INSERT INTO _ward.disclosure AS d (node, context, fingerprint, relation, subject_attnum, "
-		 "subject_class, minute, manner, reason, columns_clear, columns_sealed, subjects, "
-		 "statements, records, opens, first_at, last_at, first_position, last_position) "
-		 "SELECT c.node, c.position, $2, v.relation, $4, "
-		 "coalesce(v.classes[pg_catalog.array_position(v.subject_attnums, $4)], ''), $5, $6, $7, "
-		 "$8, $9, $10, $11, $12, $13, $14, $15, $16, $17 "
-		 "FROM _ward.context c, _ward.relation_version v "
-		 "WHERE c.node = '" INDEX_NODE "' AND c.position = $1 AND v.relation = $3 "
-		 "ON CONFLICT (minute, context, fingerprint, relation, subject_attnum, manner, "
-		 "columns_clear, columns_sealed, reason, node) DO UPDATE SET "
-		 "subjects = _ward.subject_set_or(d.subjects, excluded.subjects), "
-		 "statements = _ward.subject_set_or(d.statements, excluded.statements), "
-		 "records = d.records + excluded.records, opens = d.opens + excluded.opens, "
-		 "first_at = least(d.first_at, excluded.first_at), "
-		 "last_at = greatest(d.last_at, excluded.last_at), "
-		 "first_position = least(d.first_position, excluded.first_position), "
-		 "last_position = greatest(d.last_position, excluded.last_position)",
-		 17,
-		 {INT8OID, INT8OID, INT8OID, INT2OID, TIMESTAMPTZOID, INT2OID, TEXTOID, INT2ARRAYOID,
-		  INT2ARRAYOID, BYTEAOID, BYTEAOID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
-		  INT8OID, INT8OID}},
-};
-
-static SPIPlanPtr plans[INDEX_PLANS];
-
-/*
- * The node's name is written into the statements, so that rows of another trail
- * (another node's, or a directory put in this one's place) are never mixed up with
- * this one's.  It is hex, hence needs no quoting.
- */
-static char *
-index_fold_sql(const char *template)
-{
-	StringInfoData sql;
-	const char *at;
-
-	initStringInfo(&sql);
-	while ((at = strstr(template, INDEX_NODE)) != NULL)
-	{
-		appendBinaryStringInfo(&sql, template, (int) (at - template));
-		appendStringInfoString(&sql, trail_index_source_node());
-		template = at + strlen(INDEX_NODE);
-	}
-	appendStringInfoString(&sql, template);
-	return sql.data;
-}
-
-/* Runs a statement; returns the rows it gave or touched.  n marks NULLs ('n'). */
-static uint64
-index_fold_run(IndexPlan plan, Datum *values, const char *nulls, int expected)
-{
-	int result;
-
-	if (plans[plan] == NULL)
-	{
-		SPIPlanPtr prepared =
-			SPI_prepare(index_fold_sql(index_statements[plan].sql), index_statements[plan].nargs,
-						(Oid *) index_statements[plan].types);
-
-		if (prepared == NULL)
-			elog(ERROR, "could not prepare statement %d of the index: %s", plan,
-				 SPI_result_code_string(SPI_result));
-		SPI_keepplan(prepared);
-		plans[plan] = prepared;
-	}
-	result = SPI_execute_plan(plans[plan], values, nulls, false, 0);
-	if (result != expected)
-		elog(ERROR, "statement %d of the index failed: %s", plan, SPI_result_code_string(result));
-	return SPI_processed;
-}
 
 static Datum
 index_fold_value(int column)
@@ -511,7 +347,7 @@ index_fold_write_row(const FoldRow *row)
 	values[15] = Int64GetDatum((int64) row->first_position);
 	values[16] = Int64GetDatum((int64) row->last_position);
 	/* Nothing inserted means that the context is unknown. */
-	if (index_fold_run(INDEX_PLAN_DISCLOSURE, values, nulls, SPI_OK_INSERT) != 1)
+	if (trail_index_statement_run(INDEX_PLAN_DISCLOSURE, values, nulls, SPI_OK_INSERT) != 1)
 		ereport(ERROR, (errcode(ERRCODE_WARD_TRAIL_CORRUPT),
 						errmsg("record " UINT64_FORMAT " of the trail has no context",
 							   row->first_position),
@@ -551,7 +387,7 @@ index_fold_write_context(const TrailIndexEntry *entry)
 	values[1] = TimestampTzGetDatum(entry->at);
 	for (int i = 0; i < (int) lengthof(texts); i++)
 		values[2 + i] = index_fold_text(texts[i], &nulls[2 + i]);
-	(void) index_fold_run(INDEX_PLAN_CONTEXT, values, nulls, SPI_OK_INSERT);
+	(void) trail_index_statement_run(INDEX_PLAN_CONTEXT, values, nulls, SPI_OK_INSERT);
 }
 
 static void
@@ -577,7 +413,7 @@ index_fold_write_event(const TrailIndexEntry *entry)
 	values[3] = index_fold_text(entry->event, &nulls[3]);
 	values[4] = PointerGetDatum(construct_array(names, n, TEXTOID, -1, false, TYPALIGN_INT));
 	values[5] = PointerGetDatum(construct_array(texts, n, TEXTOID, -1, false, TYPALIGN_INT));
-	(void) index_fold_run(INDEX_PLAN_EVENT, values, nulls, SPI_OK_INSERT);
+	(void) trail_index_statement_run(INDEX_PLAN_EVENT, values, nulls, SPI_OK_INSERT);
 }
 
 static void
@@ -605,7 +441,7 @@ index_fold_write_subjects(const TrailIndexEntry *entry)
 	values[4] =
 		PointerGetDatum(construct_array(fingerprints, n, BYTEAOID, -1, false, TYPALIGN_INT));
 	values[5] = PointerGetDatum(construct_array(keys, n, BYTEAOID, -1, false, TYPALIGN_INT));
-	(void) index_fold_run(INDEX_PLAN_SUBJECT, values, NULL, SPI_OK_INSERT);
+	(void) trail_index_statement_run(INDEX_PLAN_SUBJECT, values, NULL, SPI_OK_INSERT);
 }
 
 /* ---------------------------------------------------------------- relations */
@@ -619,15 +455,20 @@ typedef struct KnownRelation
 static HTAB *known_relations = NULL;
 
 static void
+index_fold_forget(void)
+{
+	if (known_relations != NULL)
+		hash_destroy(known_relations);
+	known_relations = NULL;
+}
+
+static void
 index_fold_remember(TrailPosition position, int64 relation)
 {
 	KnownRelation *known;
 
 	if (known_relations != NULL && hash_get_num_entries(known_relations) >= INDEX_KNOWN_MAX)
-	{
-		hash_destroy(known_relations);
-		known_relations = NULL;
-	}
+		index_fold_forget();
 	if (known_relations == NULL)
 	{
 		HASHCTL control = {.keysize = sizeof(TrailPosition), .entrysize = sizeof(KnownRelation)};
@@ -655,12 +496,13 @@ index_fold_write_relation(const TrailIndexEntry *entry)
 	values[5] = index_fold_text_array(described->keys, described->ncolumns, "");
 	values[6] = index_fold_int2_array(described->subject_attnums, described->nsubjects);
 	values[7] = index_fold_text_array(described->classes, described->nsubjects, "");
-	if (index_fold_run(INDEX_PLAN_RELATION_FIND, values, NULL, SPI_OK_SELECT) == 0)
-		(void) index_fold_run(INDEX_PLAN_RELATION, values, NULL, SPI_OK_INSERT_RETURNING);
+	if (trail_index_statement_run(INDEX_PLAN_RELATION_FIND, values, NULL, SPI_OK_SELECT) == 0)
+		(void) trail_index_statement_run(INDEX_PLAN_RELATION, values, NULL,
+										 SPI_OK_INSERT_RETURNING);
 	relation = DatumGetInt64(index_fold_value(1));
 	at[0] = Int64GetDatum((int64) entry->position);
 	at[1] = Int64GetDatum(relation);
-	(void) index_fold_run(INDEX_PLAN_RELATION_AT, at, NULL, SPI_OK_INSERT);
+	(void) trail_index_statement_run(INDEX_PLAN_RELATION_AT, at, NULL, SPI_OK_INSERT);
 	index_fold_remember(entry->position, relation);
 }
 
@@ -675,7 +517,7 @@ index_fold_relation(const TrailIndexEntry *entry)
 
 	if (known != NULL)
 		return known->relation;
-	if (index_fold_run(INDEX_PLAN_RELATION_OF, &at, NULL, SPI_OK_SELECT) != 1)
+	if (trail_index_statement_run(INDEX_PLAN_RELATION_OF, &at, NULL, SPI_OK_SELECT) != 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_WARD_TRAIL_CORRUPT),
 				 errmsg("record " UINT64_FORMAT " of the trail discloses an unknown relation",
@@ -696,9 +538,7 @@ index_fold_empty(void)
 					"_ward.subject_key",
 					false, 0) != SPI_OK_UTILITY)
 		elog(ERROR, "could not empty the index");
-	if (known_relations != NULL)
-		hash_destroy(known_relations);
-	known_relations = NULL;
+	index_fold_forget();
 }
 
 /* Empties the index in the current transaction, so that it is made again. */
@@ -711,9 +551,10 @@ trail_index_fold_restart(void)
 }
 
 /*
- * This trail is new to this database.  Where the index holds another trail's evidence (an
- * upgrade or a restore that left the trail behind, a promoted standby), what that trail
- * holds beyond is out of reach; that must not go unsaid (I7).
+ * This trail is new to this database as its own.  Where the index holds another server's
+ * (an upgrade or a restore that left the trail behind, a promoted standby), what that trail
+ * holds beyond is out of reach; that must not go unsaid (I7).  Trails that standbys deliver
+ * are none such.
  */
 static void
 index_fold_tell_elsewhere(void)
@@ -722,7 +563,7 @@ index_fold_tell_elsewhere(void)
 	Datum values[1] = {ObjectIdGetDatum(MyDatabaseId)};
 
 	if (SPI_execute_with_args("SELECT node, position::text FROM _ward.index_state "
-							  "WHERE database = $1 ORDER BY node",
+							  "WHERE database = $1 AND NOT shipped ORDER BY node",
 							  1, types, values, NULL, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the index's state");
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -733,7 +574,7 @@ index_fold_tell_elsewhere(void)
 		fields[0].value = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
 		fields[1].name = "position";
 		fields[1].value = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2);
-		if (strcmp(fields[0].value, trail_index_source_node()) == 0)
+		if (strcmp(fields[0].value, trail_index_statement_node()) == 0)
 			continue;
 		(void) trail_record_event("trail.elsewhere", fields, 2);
 		ereport(
@@ -750,21 +591,32 @@ index_fold_tell_elsewhere(void)
 
 /* Where to go on; makes the state where there is none or where it is a copy's. */
 static TrailPosition
-index_fold_state(void)
+index_fold_state(bool shipped)
 {
-	Datum database = ObjectIdGetDatum(MyDatabaseId);
+	Datum state[2] = {ObjectIdGetDatum(MyDatabaseId), BoolGetDatum(shipped)};
 
-	if (index_fold_run(INDEX_PLAN_STATE, NULL, NULL, SPI_OK_SELECT) == 1)
+	if (trail_index_statement_run(INDEX_PLAN_STATE, NULL, NULL, SPI_OK_SELECT) == 1)
 	{
 		TrailPosition position = (TrailPosition) DatumGetInt64(index_fold_value(1));
 
 		if (DatumGetObjectId(index_fold_value(2)) == MyDatabaseId)
+		{
+			/* A standby was promoted, or a server that was the primary became one. */
+			if (DatumGetBool(index_fold_value(3)) != shipped)
+			{
+				(void) trail_index_statement_run(INDEX_PLAN_STATE_SHIPPED, &state[1], NULL,
+												 SPI_OK_UPDATE);
+				if (!shipped)
+					index_fold_tell_elsewhere();
+			}
 			return position;
+		}
 		/* CREATE DATABASE copied another database's index with the template. */
 		index_fold_empty();
 	}
-	(void) index_fold_run(INDEX_PLAN_STATE_NEW, &database, NULL, SPI_OK_INSERT);
-	index_fold_tell_elsewhere();
+	(void) trail_index_statement_run(INDEX_PLAN_STATE_NEW, state, NULL, SPI_OK_INSERT);
+	if (!shipped)
+		index_fold_tell_elsewhere();
 	return 0;
 }
 
@@ -798,7 +650,8 @@ index_fold_records(Fold *fold, TrailIndexSource *source, TrailPosition *reached)
 									   CStringGetTextDatum(entry.text),
 									   Int64GetDatum((int64) entry.position)};
 
-					(void) index_fold_run(INDEX_PLAN_STATEMENT, values, NULL, SPI_OK_INSERT);
+					(void) trail_index_statement_run(INDEX_PLAN_STATEMENT, values, NULL,
+													 SPI_OK_INSERT);
 				}
 				break;
 			case TRAIL_KIND_DISCLOSURE:
@@ -820,14 +673,57 @@ index_fold_records(Fold *fold, TrailIndexSource *source, TrailPosition *reached)
 	MemoryContextDelete(each);
 }
 
-bool
-trail_index_fold(bool *more)
+/*
+ * Folds a batch of one trail, this server's own or (directory) one that a standby
+ * delivered; true: there is more.
+ */
+static bool
+index_fold_batch(const char *node, const char *directory, TrailPosition delivered)
 {
-	Oid extension = get_extension_oid("pg_ward", true);
 	TrailPosition from;
 	TrailPosition end;
 	TrailPosition reached;
 	Fold fold;
+	TrailIndexSource *source;
+	Datum move[2];
+
+	/* Positions are each trail's own. */
+	if (trail_index_statement_enter(node))
+		index_fold_forget();
+	from = index_fold_state(directory != NULL);
+	end = directory != NULL ? delivered : trail_append_end();
+	/* A standby delivers anew to a server that was promoted, what is indexed already too. */
+	if (from > end && directory != NULL)
+		return false;
+	if (from > end)
+		ereport(ERROR, (errcode(ERRCODE_WARD_TRAIL_ABSENT),
+						errmsg("the trail ends before what was indexed from it"),
+						errdetail("The index has reached record " UINT64_FORMAT
+								  ", the trail ends at " UINT64_FORMAT ".",
+								  from, end),
+						errhint("Bring back the trail's directory as it was. If this is a trail "
+								"of its own, call ward.rebuild_index().")));
+	if (from == end)
+		return false;
+	source = directory != NULL ? trail_index_source_open_in(directory, from, end)
+							   : trail_index_source_open(from);
+	index_fold_begin(&fold);
+	index_fold_records(&fold, source, &reached);
+	trail_index_source_close(source);
+	index_fold_write(&fold);
+	move[0] = Int64GetDatum((int64) reached);
+	move[1] = Int64GetDatum((int64) fold.records);
+	(void) trail_index_statement_run(INDEX_PLAN_STATE_MOVE, move, NULL, SPI_OK_UPDATE);
+	MemoryContextDelete(fold.context);
+	return reached < end;
+}
+
+bool
+trail_index_fold(bool *more)
+{
+	Oid extension = get_extension_oid("pg_ward", true);
+	List *delivered;
+	ListCell *cell;
 
 	*more = false;
 	if (!OidIsValid(extension))
@@ -838,30 +734,14 @@ trail_index_fold(bool *more)
 		return false;
 
 	SPI_connect();
-	from = index_fold_state();
-	end = trail_append_end();
-	if (from > end)
-		ereport(ERROR, (errcode(ERRCODE_WARD_TRAIL_ABSENT),
-						errmsg("the trail ends before what was indexed from it"),
-						errdetail("The index has reached record " UINT64_FORMAT
-								  ", the trail ends at " UINT64_FORMAT ".",
-								  from, end),
-						errhint("Bring back the trail's directory as it was. If this is a trail "
-								"of its own, call ward.rebuild_index().")));
-	if (from < end)
+	*more = index_fold_batch(trail_index_source_node(), NULL, 0);
+	delivered = trail_receive_list();
+	foreach (cell, delivered)
 	{
-		TrailIndexSource *source = trail_index_source_open(from);
-		Datum move[2];
+		const TrailReceived *standby = lfirst(cell);
 
-		index_fold_begin(&fold);
-		index_fold_records(&fold, source, &reached);
-		trail_index_source_close(source);
-		index_fold_write(&fold);
-		move[0] = Int64GetDatum((int64) reached);
-		move[1] = Int64GetDatum((int64) fold.records);
-		(void) index_fold_run(INDEX_PLAN_STATE_MOVE, move, NULL, SPI_OK_UPDATE);
-		MemoryContextDelete(fold.context);
-		*more = reached < end;
+		if (index_fold_batch(standby->name, standby->directory, standby->accepted))
+			*more = true;
 	}
 	SPI_finish();
 	return true;
@@ -869,7 +749,7 @@ trail_index_fold(bool *more)
 
 /* A plain scan, because the caller chooses the snapshot. */
 TrailPosition
-trail_index_fold_position(Snapshot snapshot)
+trail_index_fold_position(Snapshot snapshot, const char *node)
 {
 	Oid relid = core_catalog_relation("index_state");
 	TrailPosition position = 0;
@@ -885,11 +765,10 @@ trail_index_fold_position(Snapshot snapshot)
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		bool isnull;
-		text *node = DatumGetTextPP(slot_getattr(slot, 1, &isnull));
+		text *name = DatumGetTextPP(slot_getattr(slot, 1, &isnull));
 		Oid database = DatumGetObjectId(slot_getattr(slot, 2, &isnull));
 
-		if (database == MyDatabaseId &&
-			strcmp(text_to_cstring(node), trail_index_source_node()) == 0)
+		if (database == MyDatabaseId && strcmp(text_to_cstring(name), node) == 0)
 			position = (TrailPosition) DatumGetInt64(slot_getattr(slot, 3, &isnull));
 	}
 	table_endscan(scan);

@@ -37,6 +37,9 @@ typedef struct TrailIndexReport
 extern void trail_index_table_request(void);
 extern void trail_index_table_startup(void);
 
+/* Called when a standby delivered: each database may have something to index. */
+extern void trail_index_table_delivered(void);
+
 /*
  * Called after each append: this database has something to index.  Never raises,
  * and mostly reads one flag.
@@ -145,9 +148,39 @@ extern const char *trail_index_source_node(void);
 typedef struct TrailIndexSource TrailIndexSource;
 
 extern TrailIndexSource *trail_index_source_open(TrailPosition from);
+/* The same of a trail that a standby delivered. */
+extern TrailIndexSource *trail_index_source_open_in(const char *directory, TrailPosition from,
+													TrailPosition end);
 extern bool trail_index_source_next(TrailIndexSource *source, TrailIndexEntry *entry);
 extern TrailPosition trail_index_source_position(const TrailIndexSource *source);
 extern void trail_index_source_close(TrailIndexSource *source);
+
+/* ---- index_statement.c: the SQL, for one node at a time ---- */
+
+typedef enum IndexPlan
+{
+	INDEX_PLAN_STATE,
+	INDEX_PLAN_STATE_NEW,
+	INDEX_PLAN_STATE_SHIPPED,
+	INDEX_PLAN_STATE_MOVE,
+	INDEX_PLAN_CONTEXT,
+	INDEX_PLAN_RELATION_FIND,
+	INDEX_PLAN_RELATION,
+	INDEX_PLAN_RELATION_AT,
+	INDEX_PLAN_RELATION_OF,
+	INDEX_PLAN_STATEMENT,
+	INDEX_PLAN_EVENT,
+	INDEX_PLAN_SUBJECT,
+	INDEX_PLAN_DISCLOSURE,
+	INDEX_PLANS
+} IndexPlan;
+
+extern bool trail_index_statement_enter(const char *node);
+extern const char *trail_index_statement_node(void);
+
+/* Runs a statement; returns the rows it gave or touched.  nulls marks NULLs ('n'). */
+extern uint64 trail_index_statement_run(IndexPlan plan, Datum *values, const char *nulls,
+										int expected);
 
 /* ---- index_fold.c: one batch from the trail into the tables ---- */
 
@@ -161,7 +194,7 @@ extern bool trail_index_fold(bool *more);
 /* Empties the index in the current transaction; it is then made again. */
 extern void trail_index_fold_restart(void);
 
-/* Position that the index has reached as seen by a snapshot; 0 when it has none. */
-extern TrailPosition trail_index_fold_position(Snapshot snapshot);
+/* Position of a node's trail that the index has reached as seen by a snapshot; 0: none. */
+extern TrailPosition trail_index_fold_position(Snapshot snapshot, const char *node);
 
 #endif /* WARD_TRAIL_INDEX_INT_H */

@@ -35,10 +35,16 @@ trail_index_source_node(void)
 TrailIndexSource *
 trail_index_source_open(TrailPosition from)
 {
+	return trail_index_source_open_in(NULL, from, 0);
+}
+
+TrailIndexSource *
+trail_index_source_open_in(const char *directory, TrailPosition from, TrailPosition end)
+{
 	TrailIndexSource *source = palloc0(sizeof(TrailIndexSource));
 
 	source->context = CurrentMemoryContext;
-	source->reader = trail_reader_open(from);
+	source->reader = trail_reader_open_in(directory, from, end);
 	source->position = from;
 	return source;
 }

@@ -20,14 +20,49 @@ WARD_FUNCTION(ward_sync);
 WARD_FUNCTION(ward_rebuild_index);
 WARD_FUNCTION(ward_trail_end);
 
-static TrailPosition
-index_sync_latest(void)
+/* What was written before the call: this server's records, and those that standbys delivered. */
+typedef struct SyncTarget
+{
+	TrailPosition own;
+	List *delivered; /* of TrailReceived */
+} SyncTarget;
+
+/*
+ * Does the index, as a snapshot sees it, hold all of it?  If not, tells which trail it is
+ * that it has not read to the end, and how far it is.
+ */
+static bool
+index_sync_done(Snapshot snapshot, const SyncTarget *target, TrailPosition *reached,
+				TrailPosition *wanted)
+{
+	ListCell *cell;
+
+	*wanted = target->own;
+	*reached = trail_index_fold_position(snapshot, trail_index_source_node());
+	if (*reached < *wanted)
+		return false;
+	foreach (cell, target->delivered)
+	{
+		const TrailReceived *standby = lfirst(cell);
+		TrailPosition position = trail_index_fold_position(snapshot, standby->name);
+
+		if (position >= standby->accepted)
+			continue;
+		*reached = position;
+		*wanted = standby->accepted;
+		return false;
+	}
+	return true;
+}
+
+static bool
+index_sync_latest(const SyncTarget *target, TrailPosition *reached, TrailPosition *wanted)
 {
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TrailPosition position = trail_index_fold_position(snapshot);
+	bool done = index_sync_done(snapshot, target, reached, wanted);
 
 	UnregisterSnapshot(snapshot);
-	return position;
+	return done;
 }
 
 static void
@@ -51,8 +86,9 @@ index_sync_behind(TrailPosition reached, TrailPosition target, const TrailIndexR
 Datum
 ward_sync(PG_FUNCTION_ARGS)
 {
-	TrailPosition target;
+	SyncTarget target;
 	TrailPosition reached;
+	TrailPosition wanted;
 	TimestampTz start = GetCurrentTimestamp();
 	TrailIndexReport before;
 
@@ -61,7 +97,8 @@ ward_sync(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("a standby does not index the trail"), errhint("Ask the primary.")));
 
-	target = trail_append_end();
+	target.own = trail_append_end();
+	target.delivered = trail_receive_list();
 	before = trail_index_table_report(MyDatabaseId);
 	for (;;)
 	{
@@ -69,8 +106,7 @@ ward_sync(PG_FUNCTION_ARGS)
 		bool late;
 
 		CHECK_FOR_INTERRUPTS();
-		reached = index_sync_latest();
-		if (reached >= target)
+		if (index_sync_latest(&target, &reached, &wanted))
 			break;
 		(void) trail_index_table_want(MyDatabaseId, true);
 		report = trail_index_table_report(MyDatabaseId);
@@ -80,9 +116,8 @@ ward_sync(PG_FUNCTION_ARGS)
 		if (late || (report.runs > before.runs && report.outcome == TRAIL_INDEX_NO_EXTENSION))
 		{
 			trail_index_table_wait_done();
-			reached = index_sync_latest();
-			if (reached < target)
-				index_sync_behind(reached, target, &report);
+			if (!index_sync_latest(&target, &reached, &wanted))
+				index_sync_behind(reached, wanted, &report);
 			break;
 		}
 		trail_index_table_wait(100);
@@ -96,13 +131,12 @@ ward_sync(PG_FUNCTION_ARGS)
 	 */
 	if (IsolationUsesXactSnapshot())
 	{
-		reached = trail_index_fold_position(GetTransactionSnapshot());
-		if (reached < target)
+		if (!index_sync_done(GetTransactionSnapshot(), &target, &reached, &wanted))
 			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 							errmsg("this transaction's snapshot is older than the evidence"),
 							errdetail("It sees the index up to record " UINT64_FORMAT
 									  " of " UINT64_FORMAT ".",
-									  reached, target),
+									  reached, wanted),
 							errhint("Use a READ COMMITTED transaction, or start a new one after "
 									"SELECT ward.sync().")));
 	}

@@ -159,6 +159,17 @@ trail_index_table_appended(void)
 	(void) trail_index_table_want(MyDatabaseId, false);
 }
 
+void
+trail_index_table_delivered(void)
+{
+	LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < table->nslots; i++)
+		if (OidIsValid(table->slots[i].database))
+			table->slots[i].pending = true;
+	index_table_wake_launcher();
+	LWLockRelease(table->lock);
+}
+
 /* ---------------------------------------------------------------- waiting */
 
 TrailIndexReport

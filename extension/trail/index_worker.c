@@ -59,6 +59,7 @@ trail_index_worker_register(void)
 	if (!IsBinaryUpgrade)
 		RegisterBackgroundWorker(&worker);
 	trail_record_notify = trail_index_table_appended;
+	trail_receive_notify = trail_index_table_delivered;
 }
 
 /* ---------------------------------------------------------------- launcher */
@@ -216,7 +217,8 @@ index_worker_tell_backlog(void)
 {
 	static uint64 told = 0;
 	TrailPosition end = trail_append_end();
-	TrailPosition position = trail_index_fold_position(GetActiveSnapshot());
+	TrailPosition position =
+		trail_index_fold_position(GetActiveSnapshot(), trail_index_source_node());
 	uint64 behind = end > position ? end - position : 0;
 
 	if (trail_setting_backlog_warning == 0 || behind < (uint64) trail_setting_backlog_warning)

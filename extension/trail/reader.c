@@ -24,6 +24,7 @@ struct TrailReader
 	TrailScan scan;
 	TrailPosition next; /* position of the next record */
 	TrailPosition end;
+	const char *directory; /* NULL: this server's own trail, whose end moves */
 	MemoryContextCallback cleanup;
 };
 
@@ -50,6 +51,17 @@ trail_reader_forget(void *arg)
 	trail_segment_scan_end(&((TrailReader *) arg)->scan);
 }
 
+static void trail_reader_raise(const TrailReader *reader, TrailFault *fault)
+	pg_attribute_noreturn();
+
+static void
+trail_reader_raise(const TrailReader *reader, TrailFault *fault)
+{
+	if (reader->directory != NULL)
+		trail_segment_fault_in(fault, reader->directory);
+	trail_segment_raise(fault);
+}
+
 /* Lists the segments anew and opens the one that holds the next position. */
 static void
 trail_reader_enter_segment(TrailReader *reader)
@@ -64,8 +76,10 @@ trail_reader_enter_segment(TrailReader *reader)
 	int at;
 
 	trail_reader_leave_segment(reader);
-	if (!trail_segment_list(&firsts, &segments, &fault))
-		trail_segment_raise(&fault);
+	if (!trail_segment_list_in(reader->directory != NULL ? reader->directory
+														 : trail_setting_directory,
+							   &firsts, &segments, &fault))
+		trail_reader_raise(reader, &fault);
 	for (at = segments - 1; at >= 0; at--)
 		if (firsts[at] <= reader->next)
 			break;
@@ -75,23 +89,24 @@ trail_reader_enter_segment(TrailReader *reader)
 	{
 		trail_segment_fault(&fault, ERRCODE_WARD_TRAIL_ABSENT, ENOENT, reader->next, 0,
 							"no segment holds this position");
-		trail_segment_raise(&fault);
+		trail_reader_raise(reader, &fault);
 	}
-	trail_segment_path(path, first);
+	trail_segment_path_in(
+		path, reader->directory != NULL ? reader->directory : trail_setting_directory, first);
 	reader->fd = OpenTransientFile(path, O_RDONLY | PG_BINARY);
 	if (reader->fd < 0)
 	{
 		trail_segment_fault(
 			&fault, errno == ENOENT ? ERRCODE_WARD_TRAIL_ABSENT : ERRCODE_WARD_TRAIL_UNREACHABLE,
 			errno, first, 0, "could not open it");
-		trail_segment_raise(&fault);
+		trail_reader_raise(reader, &fault);
 	}
 	if (!trail_segment_read_header(reader->fd, first, &segment, &fault))
-		trail_segment_raise(&fault);
+		trail_reader_raise(reader, &fault);
 	if (fstat(reader->fd, &st) != 0)
 		elog(ERROR, "could not stat \"%s\": %m", path);
-	if (reader_known == reader->next && reader_known_segment == first &&
-		reader_known_offset <= (uint64) st.st_size)
+	if (reader->directory == NULL && reader_known == reader->next &&
+		reader_known_segment == first && reader_known_offset <= (uint64) st.st_size)
 	{
 		trail_segment_scan_begin(&reader->scan, reader->fd, first, reader_known_offset, st.st_size);
 		return;
@@ -108,23 +123,31 @@ trail_reader_enter_segment(TrailReader *reader)
 		if (state != TRAIL_FRAME_BAD)
 			trail_segment_fault(&fault, ERRCODE_WARD_TRAIL_CORRUPT, 0, first, reader->scan.offset,
 								"records are missing at its end");
-		trail_segment_raise(&fault);
+		trail_reader_raise(reader, &fault);
 	}
+}
+
+/* Reads the segments in a directory from a position to an end.  The directory's name must live on. */
+TrailReader *
+trail_reader_open_in(const char *directory, TrailPosition from, TrailPosition end)
+{
+	TrailReader *reader = palloc0(sizeof(TrailReader));
+
+	reader->fd = -1;
+	reader->next = from;
+	reader->directory = directory;
+	reader->end = directory == NULL ? trail_append_end() : end;
+	reader->cleanup.func = trail_reader_forget;
+	reader->cleanup.arg = reader;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, &reader->cleanup);
+	return reader;
 }
 
 /* See trail_int.h. */
 TrailReader *
 trail_reader_open(TrailPosition from)
 {
-	TrailReader *reader = palloc0(sizeof(TrailReader));
-
-	reader->fd = -1;
-	reader->next = from;
-	reader->end = trail_append_end();
-	reader->cleanup.func = trail_reader_forget;
-	reader->cleanup.arg = reader;
-	MemoryContextRegisterResetCallback(CurrentMemoryContext, &reader->cleanup);
-	return reader;
+	return trail_reader_open_in(NULL, from, 0);
 }
 
 bool
@@ -139,6 +162,8 @@ trail_reader_next(TrailReader *reader, TrailFrame *frame)
 
 	if (reader->next >= reader->end)
 	{
+		if (reader->directory != NULL)
+			return false;
 		reader->end = trail_append_end();
 		if (reader->next >= reader->end)
 			return false;
@@ -171,7 +196,7 @@ trail_reader_next(TrailReader *reader, TrailFrame *frame)
 		{
 			trail_segment_fault(&fault, ERRCODE_WARD_TRAIL_CORRUPT, 0, before, reader->scan.offset,
 								"records are missing at its end");
-			trail_segment_raise(&fault);
+			trail_reader_raise(reader, &fault);
 		}
 		state = trail_segment_scan_next(&reader->scan, &leaf, &len, &fault);
 		if (state != TRAIL_FRAME_WHOLE && state != TRAIL_FRAME_BAD)
@@ -179,7 +204,7 @@ trail_reader_next(TrailReader *reader, TrailFrame *frame)
 								reader->scan.offset, "it holds no record");
 	}
 	if (state != TRAIL_FRAME_WHOLE)
-		trail_segment_raise(&fault);
+		trail_reader_raise(reader, &fault);
 	frame->position = reader->next++;
 	frame->kind = (TrailKind) (uint8) leaf[0];
 	frame->version = (uint8) leaf[1];
@@ -195,7 +220,7 @@ trail_reader_next(TrailReader *reader, TrailFrame *frame)
 void
 trail_reader_close(TrailReader *reader)
 {
-	if (reader->fd >= 0)
+	if (reader->fd >= 0 && reader->directory == NULL)
 	{
 		reader_known = reader->next;
 		reader_known_segment = reader->scan.first;

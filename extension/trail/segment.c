@@ -85,10 +85,30 @@ trail_segment_crc(const void *a, Size alen, const void *b, Size blen)
 
 /* path has room for MAXPGPATH bytes. */
 void
+trail_segment_path_in(char *path, const char *directory, TrailPosition first)
+{
+	snprintf(path, MAXPGPATH, "%s/%016llx" SEGMENT_SUFFIX, directory, (unsigned long long) first);
+}
+
+/* Of this server's own trail. */
+void
 trail_segment_path(char *path, TrailPosition first)
 {
-	snprintf(path, MAXPGPATH, "%s/%016llx" SEGMENT_SUFFIX, trail_setting_directory,
-			 (unsigned long long) first);
+	trail_segment_path_in(path, trail_setting_directory, first);
+}
+
+/* A fault is described with the path in this server's own trail; puts it where it is. */
+void
+trail_segment_fault_in(TrailFault *fault, const char *directory)
+{
+	char path[MAXPGPATH];
+	const char *name = strrchr(fault->path, '/');
+
+	if (name != NULL && strcmp(fault->path, trail_setting_directory) != 0)
+		snprintf(path, sizeof(path), "%s%s", directory, name);
+	else
+		strlcpy(path, directory, sizeof(path));
+	strlcpy(fault->path, path, sizeof(fault->path));
 }
 
 /* Describes a fault; returns false, so that callers can return its result. */
@@ -165,9 +185,9 @@ trail_segment_compare(const void *a, const void *b)
  * A missing directory is a fault of its own (absent).
  */
 bool
-trail_segment_list(TrailPosition **firsts, int *count, TrailFault *fault)
+trail_segment_list_in(const char *directory, TrailPosition **firsts, int *count, TrailFault *fault)
 {
-	DIR *dir = opendir(trail_setting_directory);
+	DIR *dir = opendir(directory);
 	struct dirent *entry;
 	int capacity = 0;
 
@@ -217,6 +237,13 @@ trail_segment_list(TrailPosition **firsts, int *count, TrailFault *fault)
 	if (*count > 1)
 		qsort(*firsts, *count, sizeof(TrailPosition), trail_segment_compare);
 	return true;
+}
+
+/* Of this server's own trail. */
+bool
+trail_segment_list(TrailPosition **firsts, int *count, TrailFault *fault)
+{
+	return trail_segment_list_in(trail_setting_directory, firsts, count, fault);
 }
 
 /* Makes the trail's directory, readable by the server alone, unless it exists. */
@@ -336,12 +363,21 @@ trail_segment_read_header(int fd, TrailPosition first, TrailSegment *segment, Tr
 {
 	uint8 header[SEGMENT_HEADER_MAX];
 	ssize_t got = pg_pread(fd, header, sizeof(header), 0);
+
+	if (got < 0)
+		return trail_segment_errno(fault, first, "could not read it");
+	return trail_segment_parse_header(header, got, first, segment, fault);
+}
+
+/* The same of bytes in memory. */
+bool
+trail_segment_parse_header(const uint8 *header, ssize_t got, TrailPosition first,
+						   TrailSegment *segment, TrailFault *fault)
+{
 	uint32 length;
 	uint32 hashes;
 	const uint8 *at = header + SEGMENT_FIXED;
 
-	if (got < 0)
-		return trail_segment_errno(fault, first, "could not read it");
 	if (got < SEGMENT_FIXED + 4 || memcmp(header, SEGMENT_MAGIC, 8) != 0)
 		return trail_segment_fault(fault, ERRCODE_WARD_TRAIL_CORRUPT, 0, first, 0,
 								   "it does not start with a segment header");
@@ -543,6 +579,24 @@ trail_segment_frame_follows(TrailScan *scan, TrailFault *fault)
 		trail_segment_fault(fault, ERRCODE_WARD_TRAIL_CORRUPT, 0, scan->first, scan->offset,
 							"a record is damaged, with whole ones behind it");
 	return found;
+}
+
+/* The leaf of the frame that bytes begin with; NULL where that is not a whole one. */
+const char *
+trail_segment_leaf(const char *bytes, Size left, Size *len)
+{
+	uint32 length;
+
+	if (left < TRAIL_FRAME_HEADER)
+		return NULL;
+	length = trail_segment_get32(bytes);
+	if (length < TRAIL_LEAF_HEADER || length > TRAIL_LEAF_MAX ||
+		length > left - TRAIL_FRAME_HEADER ||
+		trail_segment_crc(bytes, 4, bytes + TRAIL_FRAME_HEADER, length) !=
+			trail_segment_get32(bytes + 4))
+		return NULL;
+	*len = length;
+	return bytes + TRAIL_FRAME_HEADER;
 }
 
 /* Frames a leaf: length and CRC-32C before it. */

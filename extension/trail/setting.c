@@ -25,6 +25,7 @@ int trail_setting_checkpoint_interval = 60;
 int trail_setting_epoch_interval = 3600;
 char *trail_setting_checkpoint_command = NULL;
 char *trail_setting_signing_key_file = NULL;
+char *trail_setting_conninfo = NULL;
 
 static const struct config_enum_entry durability_options[] = {
 	{"write", TRAIL_DURABILITY_WRITE, false},
@@ -91,6 +92,10 @@ trail_setting_init(void)
 							   "A relative path is below the data directory.",
 							   &trail_setting_signing_key_file, "pgsql_tmp_ward_signing",
 							   PGC_POSTMASTER, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+	DefineCustomStringVariable(
+		"ward.trail_conninfo", "Where a standby delivers its trail: connection to the primary.",
+		"Host, port and TLS settings that it does not name are those of primary_conninfo.",
+		&trail_setting_conninfo, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
 	DefineCustomStringVariable("ward.actor", "End user on whose behalf a pooled session works.",
 							   "Recorded as the session states it.", &trail_setting_actor, "",
 							   PGC_USERSET, 0, NULL, NULL, NULL);

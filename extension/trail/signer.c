@@ -48,6 +48,8 @@ typedef struct SignerShared
 	/* The signer's alone; here, because it may be started again. */
 	TrailTree read; /* of the records that it has read back */
 	bool distrusts; /* what it read back was not what was written */
+	Latch *latch;	/* the signer's; NULL: there is none */
+	volatile bool wanted;
 } SignerShared;
 
 static SignerShared *signer_shared = NULL;
@@ -121,6 +123,20 @@ trail_signer_status(TrailSignerStatus *status)
 {
 	LWLockAcquire(signer_shared->lock, LW_SHARED);
 	*status = signer_shared->status;
+	LWLockRelease(signer_shared->lock);
+}
+
+/*
+ * What is not signed is not accepted by the primary, and the answers there go without it:
+ * a standby that has delivered all does not wait for the interval.
+ */
+void
+trail_signer_want(void)
+{
+	LWLockAcquire(signer_shared->lock, LW_SHARED);
+	signer_shared->wanted = true;
+	if (signer_shared->latch != NULL)
+		SetLatch(signer_shared->latch);
 	LWLockRelease(signer_shared->lock);
 }
 
@@ -618,9 +634,21 @@ trail_signer_work(TrailFault *fault)
 		return false;
 	if (trail_signer_left(signer_epoch_at, trail_setting_epoch_interval) == 0)
 		return trail_signer_next_epoch("epoch", fault);
-	if (trail_signer_left(signer_checkpoint_at, trail_setting_checkpoint_interval) == 0)
+	if (signer_shared->wanted ||
+		trail_signer_left(signer_checkpoint_at, trail_setting_checkpoint_interval) == 0)
+	{
+		signer_shared->wanted = false;
 		return trail_signer_checkpoint("interval", fault);
+	}
 	return true;
+}
+
+static void
+trail_signer_leave(int code, Datum arg)
+{
+	LWLockAcquire(signer_shared->lock, LW_EXCLUSIVE);
+	signer_shared->latch = NULL;
+	LWLockRelease(signer_shared->lock);
 }
 
 void
@@ -629,6 +657,10 @@ ward_trail_signer(Datum arg)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
 	BackgroundWorkerUnblockSignals();
+	before_shmem_exit(trail_signer_leave, (Datum) 0);
+	LWLockAcquire(signer_shared->lock, LW_EXCLUSIVE);
+	signer_shared->latch = MyLatch;
+	LWLockRelease(signer_shared->lock);
 	while (!ShutdownRequestPending)
 	{
 		TrailFault fault;

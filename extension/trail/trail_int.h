@@ -57,6 +57,7 @@ extern int trail_setting_checkpoint_interval; /* s */
 extern int trail_setting_epoch_interval;	  /* s */
 extern char *trail_setting_checkpoint_command;
 extern char *trail_setting_signing_key_file;
+extern char *trail_setting_conninfo;
 
 extern void trail_setting_init(void);
 
@@ -142,6 +143,10 @@ typedef struct TrailSegment
 } TrailSegment;
 
 extern void trail_segment_path(char *path, TrailPosition first);
+extern void trail_segment_path_in(char *path, const char *directory, TrailPosition first);
+extern void trail_segment_fault_in(TrailFault *fault, const char *directory);
+extern bool trail_segment_list_in(const char *directory, TrailPosition **firsts, int *count,
+								  TrailFault *fault);
 extern bool trail_segment_list(TrailPosition **firsts, int *count, TrailFault *fault);
 extern bool trail_segment_make_directory(TrailFault *fault);
 extern int trail_segment_create(const TrailSegment *segment, uint64 *length, TrailFault *fault);
@@ -149,6 +154,9 @@ extern void trail_segment_frame(uint8 head[TRAIL_FRAME_HEADER], const void *leaf
 extern int trail_segment_open(TrailPosition first, int flags, TrailFault *fault);
 extern bool trail_segment_read_header(int fd, TrailPosition first, TrailSegment *segment,
 									  TrailFault *fault);
+extern bool trail_segment_parse_header(const uint8 *header, ssize_t got, TrailPosition first,
+									   TrailSegment *segment, TrailFault *fault);
+extern const char *trail_segment_leaf(const char *bytes, Size left, Size *len);
 extern bool trail_segment_sync(int fd, TrailPosition first, TrailFault *fault);
 extern bool trail_segment_fault(TrailFault *fault, int sqlerrcode, int errnum, TrailPosition first,
 								uint64 offset, const char *what);
@@ -344,6 +352,8 @@ extern Size trail_signer_shmem_size(void);
 extern void trail_signer_shmem_init(LWLock *lock);
 extern void trail_signer_register(void);
 extern void trail_signer_status(TrailSignerStatus *status);
+/* Asks for a checkpoint soon, sooner than the interval. */
+extern void trail_signer_want(void);
 
 /* ---- chain.c: what checkpoints vouch for, while a trail is read in order ---- */
 
@@ -359,6 +369,8 @@ typedef struct TrailTrust
 } TrailTrust;
 
 extern TrailChain *trail_chain_begin(const TrailTrust *trust);
+extern void trail_chain_resume(TrailChain *chain, const TrailTree *tree);
+extern bool trail_chain_begun(const TrailChain *chain);
 /* Looks at the record behind those in tree; returns NULL, or what is wrong. */
 extern const char *trail_chain_record(TrailChain *chain, const uint8 node[TRAIL_NODE_LENGTH],
 									  const TrailTree *tree, const char *leaf, Size len,
@@ -373,6 +385,67 @@ extern List *trail_chain_notices(const TrailChain *chain);
 
 extern Size trail_verify_shmem_size(void);
 extern void trail_verify_shmem_init(void);
+
+/* ---- receive.c: trails that standbys deliver ---- */
+
+/* What this server has of a standby's trail. */
+typedef struct TrailReceived
+{
+	char name[TRAIL_NODE_TEXT];
+	char directory[MAXPGPATH];
+	TrailPosition received; /* records that are stored */
+	TrailPosition accepted; /* of them, those up to the last checkpoint, signed */
+	int64 accepted_at;		/* when the last of those was made; 0: none */
+	uint64 bytes;
+	uint64 source_records;	  /* what the standby says that it has */
+	uint64 source_bytes;	  /* of them, how many it has not delivered */
+	TimestampTz delivered_at; /* 0: not since this server started */
+	char problem[256];
+} TrailReceived;
+
+extern Size trail_receive_shmem_size(void);
+extern void trail_receive_shmem_init(LWLock *lock);
+extern List *trail_receive_list(void);
+
+/* A delivery: where it goes, and the answer, where the next one has to go. */
+typedef struct TrailDelivery
+{
+	uint8 node[TRAIL_NODE_LENGTH];
+	const TrailTrust *trust; /* its registered keys; none: it is not registered */
+	TrailPosition segment;
+	uint64 offset;
+	const char *bytes;
+	Size length;
+	uint64 source_records;
+	uint64 source_bytes;
+	TrailPosition accepted; /* answered */
+} TrailDelivery;
+
+extern void trail_receive(TrailDelivery *delivery);
+extern bool trail_receive_sql_parse_node(const char *text, uint8 node[TRAIL_NODE_LENGTH]);
+
+/* Called when something was accepted; the index sets it. */
+extern void (*trail_receive_notify)(void);
+
+/* ---- ship.c, link.c: a standby delivers its trail ---- */
+
+extern Size trail_ship_shmem_size(void);
+extern void trail_ship_shmem_init(LWLock *lock);
+extern void trail_ship_register(void);
+
+/* What the primary answers to a delivery. */
+typedef struct TrailLinkAnswer
+{
+	TrailPosition segment; /* where it awaits the next bytes */
+	uint64 offset;
+	TrailPosition accepted;
+} TrailLinkAnswer;
+
+extern bool trail_link_open(char *problem, Size room);
+extern bool trail_link_deliver(const char *node, TrailPosition segment, uint64 offset,
+							   const char *bytes, Size length, uint64 records, uint64 left,
+							   TrailLinkAnswer *answer, char *problem, Size room);
+extern void trail_link_close(void);
 
 /* ---- anchor.c: ward.checkpoint_command ---- */
 
@@ -425,6 +498,8 @@ typedef struct TrailReader TrailReader;
  * in the same transaction.
  */
 extern TrailReader *trail_reader_open(TrailPosition from);
+extern TrailReader *trail_reader_open_in(const char *directory, TrailPosition from,
+										 TrailPosition end);
 extern bool trail_reader_next(TrailReader *reader, TrailFrame *frame);
 extern void trail_reader_close(TrailReader *reader);
 

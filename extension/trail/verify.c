@@ -28,6 +28,7 @@
 WARD_FUNCTION(ward_trail_state);
 WARD_FUNCTION(ward_verify_progress);
 WARD_FUNCTION(ward_verify_trail);
+WARD_FUNCTION(ward_verify_received);
 WARD_FUNCTION(ward_record_event);
 
 /* Verifications that are shown at once; more of them run unseen. */
@@ -195,6 +196,7 @@ ward_trail_state(PG_FUNCTION_ARGS)
 /* A verification: what it was given, and how far it has come. */
 typedef struct Verify
 {
+	const char *directory;
 	TrailTree tree;
 	TrailPosition until;
 	uint8 node[TRAIL_NODE_LENGTH];
@@ -247,7 +249,7 @@ trail_verify_segment(Verify *verify, TrailPosition first)
 	int fd;
 
 	verify->fault.offset = 0;
-	trail_segment_path(path, first);
+	trail_segment_path_in(path, verify->directory, first);
 	fd = OpenTransientFile(path, O_RDONLY | PG_BINARY);
 	if (fd < 0)
 		return "the segment can't be opened";
@@ -312,7 +314,7 @@ trail_verify_segments(Verify *verify, const TrailPosition *firsts, int count, ch
 		{
 			char path[MAXPGPATH];
 
-			trail_segment_path(path, firsts[i]);
+			trail_segment_path_in(path, verify->directory, firsts[i]);
 			snprintf(where, room, "%s, byte %llu, position %llu", path,
 					 (unsigned long long) verify->fault.offset,
 					 (unsigned long long) verify->tree.size);
@@ -377,12 +379,35 @@ trail_verify_notices(const TrailChain *chain)
 }
 
 /* One row: whether the trail is whole, how far, its root, and what is wrong where. */
+static Datum
+trail_verify_row(TupleDesc desc, const Verify *verify, const char *problem, const char *where)
+{
+	Datum values[8];
+	bool nulls[8] = {false};
+	uint8 root[TRAIL_HASH_LENGTH];
+
+	trail_tree_root(&verify->tree, root);
+	values[0] = BoolGetDatum(problem == NULL);
+	values[1] = Int64GetDatum((int64) verify->tree.size);
+	values[2] = PointerGetDatum(trail_verify_hex(root, TRAIL_HASH_LENGTH));
+	if (problem != NULL)
+		values[3] = CStringGetTextDatum(problem);
+	else
+		nulls[3] = true;
+	if (where[0] != '\0')
+		values[4] = CStringGetTextDatum(where);
+	else
+		nulls[4] = true;
+	values[5] = Int64GetDatum((int64) trail_chain_checkpoints(verify->chain));
+	values[6] = Int64GetDatum((int64) trail_chain_signed(verify->chain));
+	values[7] = trail_verify_notices(verify->chain);
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
 Datum
 ward_verify_trail(PG_FUNCTION_ARGS)
 {
 	TupleDesc desc;
-	Datum values[8];
-	bool nulls[8] = {false};
 	TrailState state;
 	Verify verify;
 	TrailFault brought;
@@ -398,6 +423,7 @@ ward_verify_trail(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	memset(&verify, 0, sizeof(verify));
+	verify.directory = trail_setting_directory;
 	trail_verify_trust(&verify.trust, PG_GETARG_ARRAYTYPE_P(0), PG_GETARG_ARRAYTYPE_P(1));
 	verify.chain = trail_chain_begin(&verify.trust);
 	/*
@@ -441,21 +467,65 @@ ward_verify_trail(PG_FUNCTION_ARGS)
 	}
 	if (problem == NULL)
 		problem = trail_chain_end(verify.chain, &verify.tree, trail_append_now());
-	values[0] = BoolGetDatum(problem == NULL);
-	values[1] = Int64GetDatum((int64) verify.tree.size);
-	values[2] = PointerGetDatum(trail_verify_hex(root, TRAIL_HASH_LENGTH));
-	if (problem != NULL)
-		values[3] = CStringGetTextDatum(problem);
+	PG_RETURN_DATUM(trail_verify_row(desc, &verify, problem, where));
+}
+
+/* The same of a trail that a standby delivered, as far as it is stored here. */
+Datum
+ward_verify_received(PG_FUNCTION_ARGS)
+{
+	TupleDesc desc;
+	Verify verify;
+	const TrailReceived *received = NULL;
+	List *trails;
+	ListCell *cell;
+	TrailPosition *firsts;
+	TrailPosition *listed;
+	const char *volatile problem = NULL;
+	char *node = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char where[MAXPGPATH + 64] = "";
+	int count;
+
+	core_preload_require();
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	memset(&verify, 0, sizeof(verify));
+	trail_verify_trust(&verify.trust, PG_GETARG_ARRAYTYPE_P(1), PG_GETARG_ARRAYTYPE_P(2));
+	verify.chain = trail_chain_begin(&verify.trust);
+	trails = trail_receive_list();
+	foreach (cell, trails)
+		if (strcmp(((TrailReceived *) lfirst(cell))->name, node) == 0)
+			received = lfirst(cell);
+	if (received != NULL && received->received > 0 &&
+		trail_receive_sql_parse_node(node, verify.node))
+	{
+		verify.directory = received->directory;
+		verify.node_known = true;
+		verify.until = received->received;
+		if (!trail_segment_list_in(received->directory, &listed, &count, &verify.fault))
+		{
+			trail_segment_fault_in(&verify.fault, received->directory);
+			trail_segment_raise(&verify.fault);
+		}
+		firsts = palloc(sizeof(TrailPosition) * Max(count, 1));
+		memcpy(firsts, listed, sizeof(TrailPosition) * count);
+		free(listed);
+		verify.shown = trail_verify_show(verify.until);
+		PG_ENSURE_ERROR_CLEANUP(trail_verify_hide, PointerGetDatum(verify.shown));
+		{
+			problem = trail_verify_segments(&verify, firsts, count, where, sizeof(where));
+		}
+		PG_END_ENSURE_ERROR_CLEANUP(trail_verify_hide, PointerGetDatum(verify.shown));
+		trail_verify_hide(0, PointerGetDatum(verify.shown));
+		if (problem == NULL && verify.tree.size < received->received)
+			problem = "records are missing at the trail's end";
+		/* How far it lags is not for a verifier to say. */
+		if (problem == NULL)
+			problem = trail_chain_end(verify.chain, &verify.tree, 0);
+	}
 	else
-		nulls[3] = true;
-	if (where[0] != '\0')
-		values[4] = CStringGetTextDatum(where);
-	else
-		nulls[4] = true;
-	values[5] = Int64GetDatum((int64) trail_chain_checkpoints(verify.chain));
-	values[6] = Int64GetDatum((int64) trail_chain_signed(verify.chain));
-	values[7] = trail_verify_notices(verify.chain);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+		problem = "nothing of this trail was delivered here";
+	PG_RETURN_DATUM(trail_verify_row(desc, &verify, problem, where));
 }
 
 /* Records an event from the extension's own SQL: kind, names, values. */

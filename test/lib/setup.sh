@@ -10,7 +10,7 @@ ward_packages() {
 	local version=${WARD_PG_VERSION:-15} purpose
 	for purpose in "$@"; do
 		case $purpose in
-			build) echo "make gcc libc6-dev libp11-kit-dev libssl-dev libicu-dev libkrb5-dev openssl postgresql-$version postgresql-server-dev-$version" ;;
+			build) echo "make gcc libc6-dev libpq-dev libp11-kit-dev libssl-dev libicu-dev libkrb5-dev openssl postgresql-$version postgresql-server-dev-$version" ;;
 			demo) echo "python3 python3-psycopg2" ;;
 			test) echo "libipc-run-perl libtap-parser-sourcehandler-pgtap-perl postgresql-$version-cron postgresql-$version-pgaudit postgresql-$version-pgtap procps python3 python3-cryptography python3-psycopg2 opensc pgbouncer softhsm2" ;;
 			lint) echo "clang-format clang-tidy cppcheck shellcheck binutils git" ;;

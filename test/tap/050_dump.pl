@@ -74,7 +74,7 @@ $file = dumped('backup');
 unlike(slurp_file($file), qr/planted/, 'nor does a superuser');
 is(join(' ', sort(slurp_file($file) =~ /^COPY _ward\.(\w+)/mg)),
 	'copy evidence_hold incident incident_group incident_question incident_version key key_hold key_version notification '
-	  . 'notification_columns notification_log sealed_column subject_description unseal_grant watch',
+	  . 'notification_columns notification_log sealed_column standby subject_description unseal_grant watch',
 	'of the extension what people have entered is dumped, and nothing of the trail or its index');
 unlike(slurp_file($file), qr/_ward\.disclosure/, 'and nothing of the index');
 $node->safe_psql('postgres', "CREATE DATABASE $_") for qw(blind1 blind2 blind3 blind4 blind5 clear1 clear2 clear3 clear4 owned);

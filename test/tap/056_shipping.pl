@@ -1,0 +1,116 @@
+# A standby delivers its trail to the primary, which verifies, stores and indexes it: the
+# scope there names who read on the standby. What can go wrong on the way is told on both
+# sides, loses nothing, and stops no read.
+use strict;
+use warnings;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $dir = PostgreSQL::Test::Utils::tempdir();
+my $tool = "$ENV{WARD_ROOT}/tools/ward-verify";
+my $ship = "ward.trail_conninfo = 'user=shipper dbname=postgres password=planted_secret'\n";
+my $primary = PostgreSQL::Test::Cluster->new('primary');
+$primary->init(allows_streaming => 1);
+$primary->append_conf('postgresql.conf', qq{
+shared_preload_libraries = 'pg_ward'
+max_worker_processes = 16
+autovacuum = off
+ward.checkpoint_interval = 2
+ward.trail_segment_size = 64
+});
+$primary->start;
+$primary->safe_psql('postgres', q{
+CREATE EXTENSION pg_ward;
+CREATE ROLE reader LOGIN;
+CREATE ROLE shipper LOGIN IN ROLE ward_shipper;
+CREATE TABLE person (id int PRIMARY KEY, name text);
+INSERT INTO person SELECT i, 'Name ' || i FROM generate_series(1, 100) i;
+GRANT SELECT ON person TO reader;
+SELECT ward.watch('person', 'id', 'person');
+});
+$primary->backup('base');
+
+sub query { my ($node, $sql) = @_; return $node->safe_psql('postgres', $sql); }
+sub fails { my ($node, $sql, @more) = @_; return ($node->psql('postgres', "\\set VERBOSITY verbose\n$sql", @more))[2]; }
+sub awaits { my ($node, $sql, $what) = @_; ok($node->poll_query_until('postgres', $sql), $what); return; }
+sub standby
+{
+	my ($name) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	$node->init_from_backup($primary, 'base', has_streaming => 1);
+	$node->append_conf('postgresql.conf', $ship);
+	$node->start;
+	$primary->wait_for_catchup($node);
+	return $node;
+}
+sub see { my ($node, @ids) = @_; $node->safe_psql('postgres', 'SELECT name FROM person WHERE id = ANY (ARRAY[' . join(',', @ids) . '])', extra_params => [ '-U', 'reader' ]); return; }
+sub key_of { return query($_[0], 'SELECT first_key FROM ward.trail_status'); }
+sub node_of { return query($_[0], 'SELECT node FROM ward.trail_status'); }
+# All that is on the standby now is accepted on the primary.
+sub delivered
+{
+	my ($node, $name, $what) = @_;
+	my $records = query($node, 'SELECT records FROM ward.trail_status');
+	awaits($primary, "SELECT accepted >= $records FROM ward.standby_status WHERE name = '$name'", $what);
+	return;
+}
+sub scope { return query($primary, q{SELECT coalesce(string_agg(subject_id::text, ',' ORDER BY subject_id), '') FROM ward.breach_scope(tstzrange(NULL, NULL), roles => '{reader}')}); }
+
+my $standby = standby('one');
+awaits($standby, 'SELECT first_key IS NOT NULL FROM ward.trail_status', 'the standby signs its trail');
+
+# Nobody registered it.
+see($standby, 1, 2);
+awaits($standby, q{SELECT problem LIKE '%is not registered here%' FROM ward.shipping_status}, 'an unknown standby is refused, and says so');
+is(scope(), '', 'the primary knows of no reader');
+is(query($primary, q{SELECT ward.sync() > 0; SELECT count(*) FROM ward.events WHERE kind = 'standby.refused'}), "t\n1", 'the refusal is an event, once');
+like(query($primary, q{SELECT string_agg(explanation, '|') FROM ward.scope_basis(tstzrange(NULL, NULL)) WHERE ground = 'standbys' AND widens}),
+	qr/more than standbys are registered/, 'and the basis warns of it');
+like(fails($primary, q{SELECT ward.add_standby('one', 'nonsense')}), qr/22023: .*key of a trail/, 'it is registered by a key');
+like(fails($primary, q{SELECT ward.add_standby('one', 'x')}, extra_params => [ '-U', 'reader' ]), qr/42501/, 'by officers');
+my $key = key_of($standby);
+my $name = node_of($standby);
+is(query($primary, "SELECT ward.add_standby('one', '$key', 'test')"), $name, 'once it is');
+delivered($standby, 'one', 'its trail is taken');
+is(scope(), '1,2', 'and the scope on the primary names who was read on the standby');
+like(query($primary, q{SELECT string_agg(DISTINCT role, ',') FROM ward.subject_history('person', 1)}), qr/reader/, 'and so does a person\'s history');
+is(query($primary, "SELECT verified, problem, signed_records > 0 FROM ward.verify_standby('one')"), 't||t', 'the copy verifies');
+my $copy = $primary->data_dir . "/ward_trail/standby/$name";
+my ($out, $err) = run_command([ 'python3', $tool, '--key', $key, $copy ]);
+like($out, qr/^node $name: \d+ records/, 'also without a server');
+unlike("$out$err", qr/PROBLEM|first key .*not pinned/, 'by the key of the standby');
+
+# Exactly once, also when the index is made again.
+my $indexed = q{SELECT count(*), sum(records), sum(_ward.subject_set_count(subjects)) FROM _ward.disclosure};
+see($standby, 3 .. 40) for 1 .. 3;
+delivered($standby, 'one', 'more is taken');
+is(scope(), join(',', 1 .. 40), 'and named');
+my $before = query($primary, $indexed);
+query($primary, 'SELECT ward.rebuild_index()');
+query($primary, 'SELECT ward.sync()');
+is(query($primary, $indexed), $before, 'the index is the same when it is made again');
+like(query($primary, q{SELECT state || ' ' || explanation FROM ward.scope_basis(tstzrange(NULL, now() - interval '1 hour')) WHERE ground = 'standbys'}),
+	qr/^holds standby one has delivered/, 'the basis says up to when the standby is known');
+
+# The primary is gone, and comes back.
+$primary->stop('immediate');
+see($standby, 50);
+awaits($standby, q{SELECT NOT connected AND problem IS NOT NULL AND bytes_behind > 0 AND behind > '0' FROM ward.shipping_status}, 'while the primary is down the standby reads on, and shows its backlog');
+$primary->start;
+delivered($standby, 'one', 'it delivers once the primary is back');
+like(scope(), qr/,50$/, 'nothing is missing');
+is(query($primary, "SELECT verified FROM ward.verify_standby('one')"), 't', 'the copy is whole');
+awaits($standby, q{SELECT connected AND problem IS NULL FROM ward.shipping_status}, 'the backlog is gone');
+delivered($standby, 'one', 'events too');
+is(query($primary, q{SELECT ward.sync() > 0; SELECT count(DISTINCT kind) FROM _ward.event WHERE kind IN ('trail.shipping_failed', 'trail.shipping_resumed') AND node = '} . $name . q{'}), "t\n2", 'and its own trail tells of it');
+
+# The link breaks while it delivers.
+see($standby, 51 .. 60);
+query($primary, q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'shipper'});
+see($standby, 61 .. 70);
+delivered($standby, 'one', 'a broken link is made again');
+
+$_->stop for $standby, $primary;
+unlike(slurp_file($_->logfile), qr/planted_secret/, 'no log of ' . $_->name . ' has the password') for $primary, $standby;
+done_testing();
