@@ -65,6 +65,27 @@ SELECT pg_temp.who(:day, sessions => '{s.web}') AS session, pg_temp.who(:day, cl
 SELECT pg_temp.who(tstzrange('2021-11-09 02:03', '2021-11-09 02:05'), sessions => '{s.intruder}') AS at_three;
 SELECT pg_temp.who(tstzrange('2021-11-09 02:06:06', NULL), sessions => '{s.intruder}') AS open_end, pg_temp.who(tstzrange(NULL, '2021-11-09 02:00:05'), sessions => '{s.intruder}') AS before, pg_temp.who(tstzrange(NULL, '2021-11-09 02:00:05', '[]'), sessions => '{s.intruder}') AS upto;
 
+-- tables: as they were called, also those that are gone; with and without schema; with what else is asked
+CREATE FUNCTION pg_temp.out_of(relations text[], roles name[] DEFAULT NULL) RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(subject_class || ' ' || subject || CASE verdict WHEN 'possible' THEN '?' ELSE '' END, ' ' ORDER BY subject_class, subject_id)
+	FROM ward.breach_scope('[2021-11-09, 2021-11-10)', relations => $1, roles => $2)
+$$;
+SELECT pg_temp.out_of('{"aid.\"Visit\""}') AS quoted, pg_temp.out_of('{"\"Visit\""}') AS any_schema, pg_temp.out_of('{cat,aid.cat}') AS twice, pg_temp.out_of('{}') AS none;
+SELECT pg_temp.out_of('{person}', '{web}') AS combined, pg_temp.out_of('{person,aid.cat}', '{caseworker}') AS two;
+SELECT subject_class, verdict, people, columns_clear FROM ward.breach_summary(:day, relations => '{"\"Visit\""}');
+SELECT pg_temp.out_of('{visit}');
+SELECT pg_temp.out_of('{public.cat}');
+SELECT pg_temp.out_of('{person,NULL}');
+-- renamed since: by both names; a partition that is read by itself, through the whole
+ALTER TABLE public.person RENAME TO human;
+SELECT pg_temp.out_of('{human}', '{web}') AS now, pg_temp.out_of('{person}', '{web}') AS before;
+CREATE TABLE public.folk (LIKE public.human) PARTITION BY RANGE (id);
+ALTER TABLE public.folk ATTACH PARTITION public.human FOR VALUES FROM (MINVALUE) TO (MAXVALUE);
+SELECT pg_temp.out_of('{folk}', '{web}') AS whole;
+ALTER TABLE public.folk DETACH PARTITION public.human;
+DROP TABLE public.folk;
+ALTER TABLE public.human RENAME TO person;
+
 -- a path that names nobody: everyone in the table now, possible; certain stays certain
 INSERT INTO _ward.disclosure SELECT 'test', 1, 0, -1, 1, 'person', '2021-11-09 04:00+00', 5, 'base backup', '{1,2,3}', '{}', NULL,
 	_ward.subject_set('{10}'), 1, 0, '2021-11-09 04:00+00', '2021-11-09 04:00+00', 200, 200;
@@ -129,7 +150,7 @@ WITH expected AS (
 		bool_or(2 = ANY (columns_sealed)) FILTER (WHERE certain = c) AS name_sealed,
 		min(first_position) FILTER (WHERE certain = c) AS first_position, max(last_position) FILTER (WHERE certain = c) AS last_position
 	FROM (SELECT m, d.*, bool_or(certain) OVER (PARTITION BY m) AS c
-		  FROM _ward.scope_disclosures(:day, '{web,caseworker}', NULL, NULL, NULL, NULL, 'person') d, _ward.subject_set_members(d.subjects) m) x
+		  FROM _ward.scope_disclosures(:day, '{web,caseworker}', NULL, NULL, NULL, NULL, 'person', NULL) d, _ward.subject_set_members(d.subjects) m) x
 	GROUP BY m
 ), got AS (SELECT * FROM ward.breach_scope(:day, '{web,caseworker}', subject_class => 'person'))
 SELECT count(*) AS people, count(*) FILTER (WHERE got.verdict = 'certain') AS certain, count(*) FILTER (WHERE

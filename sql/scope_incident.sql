@@ -34,6 +34,8 @@ SELECT ward.describe_subjects('resident', 'dossier_odd');
 SELECT ward.describe_subjects('ghost', 'dossier_work');
 SELECT ward.describe_subjects('resident', 'dossier_work');
 
+CREATE VIEW no_rule AS SELECT 'nobody' AS who, 1 AS subject;
+GRANT SELECT ON no_rule TO PUBLIC;
 CREATE ROLE incident_analyst IN ROLE ward_analyst;
 CREATE ROLE incident_worker IN ROLE ward_analyst;
 CREATE ROLE incident_auditor IN ROLE ward_auditor;
@@ -58,7 +60,7 @@ SELECT subject, verdict, columns_clear, columns_sealed, statements, reasons FROM
 -- a further question; somebody possible becomes certain, others are new; then one question instead
 SELECT ward.extend_incident(:id, 'a second login', :all_time, actors => '{incident two}');
 SELECT subject_class, subject, change, was, became FROM ward.incident_changes(:id, 1) ORDER BY subject_class, length(subject), subject;
-SELECT number, since_version, until_version, during, actors FROM ward.incident_questions(:id);
+SELECT number, since_version, until_version, kind, during, actors FROM ward.incident_questions(:id);
 -- work done is kept, whatever the scope becomes
 SELECT ward.set_notification(:id, '3', 'notified', 'letter 17', 'resident');
 SELECT ward.extend_incident(:id, 'the first login was legitimate', :all_time, actors => '{incident two}', instead => true);
@@ -145,7 +147,31 @@ SELECT ward.destroy_key_version('incident.names', 1, 'incident.names', 'test', f
 SELECT ward.sync() IS NOT NULL AS synced;
 SELECT kind, role, actor, detail - 'known_at' - 'incident' - 'reported_at' AS detail FROM ward.events
 WHERE detail ->> 'incident' = :'id' AND kind <> 'incident.read' ORDER BY position;
-SELECT count(*) > 0 AS reads FROM ward.events WHERE kind IN ('incident.read', 'scope.read', 'scope.asked') AND role = session_user;
+
+-- each read of the scope is itself in the trail, whoever reads and whatever is found
+CREATE FUNCTION leaves(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	mark constant text := 'reader of ' || clock_timestamp();
+BEGIN
+	PERFORM set_config('ward.actor', mark, false);
+	EXECUTE query;
+	PERFORM set_config('ward.actor', '', false);
+	PERFORM ward.sync();
+	RETURN (SELECT string_agg(e.kind || coalesce(' ' || (e.detail ->> 'what'), ''), ', ' ORDER BY e.position) FROM ward.events e WHERE e.actor = mark);
+END
+$$;
+GRANT ward_auditor TO incident_analyst;
+SET ROLE incident_analyst;
+SELECT v, leaves('SELECT * FROM ward.' || v) AS recorded, leaves('SELECT count(*) FROM ward.' || v || ' WHERE incident = -1') AS of_nothing
+FROM unnest('{incidents,incident_versions,worklist,worklist_progress,worklist_days}'::text[]) v;
+SELECT q, leaves('SELECT * FROM ward.' || replace(q, 'ID', :'id')) AS recorded FROM unnest(ARRAY[
+	'incident_scope(ID)', 'incident_changes(ID, 1)', 'incident_questions(ID)', 'incident_report(ID, ''json'')', 'notification_history(ID, ''1'', ''resident'')',
+	'breach_scope(''(,)'')', 'breach_summary(''(,)'')', 'subject_history(''resident'', 1)', 'subject_history(''resident'', ''1'')',
+	'scope_basis(''(,)'')', 'relation_scope(''{resident}'', clock_timestamp())', 'key_scope(''incident.names'')',
+	'related_sessions(''(,)'', actors => ''{incident one}'')', 'unexplained(''resident'', ''(,)'', ''no_rule'')']) q;
+RESET ROLE;
+DROP FUNCTION leaves(text);
+DROP VIEW no_rule;
 
 DELETE FROM _ward.subject_description;
 DROP VIEW dossier_work, dossier_poor, dossier_odd;

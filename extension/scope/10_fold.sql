@@ -19,11 +19,70 @@ END;
 COMMENT ON FUNCTION _ward.scope_contexts(name[], inet[], text[], text[], text[]) IS
 	'contexts of the sessions that a question means';
 
+-- Tables that a name means now: by itself, as a partition or child, or as what it is one
+-- of, through which it may be watched.
+CREATE FUNCTION _ward.scope_relids(relation text) RETURNS SETOF oid
+	LANGUAGE sql STABLE
+BEGIN ATOMIC
+	WITH RECURSIVE named AS (
+		SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, parse_ident(scope_relids.relation) p
+		WHERE c.relname = p[cardinality(p)] AND (cardinality(p) = 1 OR n.nspname = p[cardinality(p) - 1])
+		  AND c.relkind IN ('r', 'p', 'f', 'm')
+	), below AS (
+		SELECT d.oid FROM named d
+		UNION
+		SELECT i.inhrelid FROM below b JOIN pg_inherits i ON i.inhparent = b.oid
+	), above AS (
+		SELECT d.oid FROM named d
+		UNION
+		SELECT i.inhparent FROM above b JOIN pg_inherits i ON i.inhrelid = b.oid
+	)
+	SELECT b.oid FROM below b UNION SELECT a.oid FROM above a;
+END;
+COMMENT ON FUNCTION _ward.scope_relids(text) IS 'tables that a name means now';
+
+-- Watched relations as the trail described them, that these names mean: as they were
+-- called then, also of tables that are gone, or as they are called now. A name without a
+-- schema means all tables that bear it.
+CREATE FUNCTION _ward.scope_relations(relations text[]) RETURNS SETOF bigint
+	LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT DISTINCT r.relation
+	FROM unnest(scope_relations.relations) k(name), parse_ident(k.name) p, _ward.relation_version r
+	WHERE r.relation_name = p[cardinality(p)] AND (cardinality(p) = 1 OR r.schema_name = p[cardinality(p) - 1])
+	   OR r.relid IN (SELECT _ward.scope_relids(k.name));
+END;
+COMMENT ON FUNCTION _ward.scope_relations(text[]) IS 'descriptions of the relations that names mean';
+
+-- A table that was never watched has no answer, least of all an empty one.
+CREATE FUNCTION _ward.scope_check_relations(relations text[]) RETURNS void
+	LANGUAGE plpgsql STABLE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	name text;
+	known boolean;
+BEGIN
+	FOREACH name IN ARRAY coalesce(relations, '{}') LOOP
+		known := EXISTS (SELECT FROM _ward.scope_relations(ARRAY[name]));
+		IF NOT known AND to_regclass('_ward.watch') IS NOT NULL THEN
+			EXECUTE 'SELECT EXISTS (SELECT FROM _ward.watch w WHERE w.target IN (SELECT _ward.scope_relids($1)))' INTO known USING name;
+		END IF;
+		IF NOT known THEN
+			RAISE EXCEPTION 'never watched: %', name
+				USING ERRCODE = 'WD402', DETAIL = 'No watched table is or was called so.',
+					HINT = 'ward.watches lists the tables that are watched now. A table that was dropped or renamed is known by its old name, too.';
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION _ward.scope_check_relations(text[]) IS 'refuses names of tables that were never watched';
+
 -- The index's rows that a question means, with what the scope says of them. One
 -- place decides what is certain: the row itself, or values of it, left the server or
 -- were written; all else is possible, and its reason says why.
 CREATE FUNCTION _ward.scope_disclosures(during tstzrange, roles name[], clients inet[], actors text[],
-	applications text[], sessions text[], subject_class text)
+	applications text[], sessions text[], subject_class text, relations text[])
 	RETURNS TABLE (subject_class text, certain boolean, relation bigint, subject_attnum int2, columns_clear int2[],
 		columns_sealed int2[], session text, reason text, first_seen timestamptz, last_seen timestamptz,
 		first_position bigint, last_position bigint, subjects bytea, statements bytea)
@@ -61,9 +120,11 @@ BEGIN ATOMIC
 	WHERE d.minute >= coalesce(date_trunc('minute', lower(scope_disclosures.during), 'UTC'), '-infinity')
 	  AND d.minute <= coalesce(upper(scope_disclosures.during), 'infinity')
 	  AND tstzrange(d.first_at, d.last_at, '[]') && scope_disclosures.during
-	  AND (scope_disclosures.subject_class IS NULL OR d.subject_class = scope_disclosures.subject_class);
+	  AND (scope_disclosures.subject_class IS NULL OR d.subject_class = scope_disclosures.subject_class)
+	  AND (scope_disclosures.relations IS NULL
+		   OR d.relation IN (SELECT k FROM _ward.scope_relations(scope_disclosures.relations) k));
 END;
-COMMENT ON FUNCTION _ward.scope_disclosures(tstzrange, name[], inet[], text[], text[], text[], text) IS
+COMMENT ON FUNCTION _ward.scope_disclosures(tstzrange, name[], inet[], text[], text[], text[], text, text[]) IS
 	'rows of the index that a question means';
 
 -- How the people of a class are known: the kinds of its keys and, of texts, the sealing
@@ -175,15 +236,15 @@ $$;
 COMMENT ON FUNCTION _ward.scope_everybody(bigint, int2) IS 'subjects that a watched relation holds now';
 
 -- People with the same answer, as one row each. The query takes the other arguments as
--- $1 to $7; scope/fold.c says which columns it gives.
+-- $1 to $8; scope/fold.c says which columns it gives.
 CREATE FUNCTION _ward.scope_fold(query text, during tstzrange, roles name[], clients inet[], actors text[],
-	applications text[], sessions text[], subject_class text)
+	applications text[], sessions text[], subject_class text, relations text[])
 	RETURNS TABLE (subject_class text, certain boolean, columns_clear text[], columns_sealed text[],
 		first_seen timestamptz, last_seen timestamptz, statements bigint, sessions text[], reasons text[],
 		first_position bigint, last_position bigint, subjects bytea)
 	LANGUAGE c VOLATILE
 	AS 'MODULE_PATHNAME', 'ward_scope_fold';
-COMMENT ON FUNCTION _ward.scope_fold(text, tstzrange, name[], inet[], text[], text[], text[], text) IS
+COMMENT ON FUNCTION _ward.scope_fold(text, tstzrange, name[], inet[], text[], text[], text[], text, text[]) IS
 	'folds disclosures into groups of people with the same answer';
 
 -- Is this a subject class? One that is watched, or of which data was disclosed while it
@@ -208,7 +269,7 @@ COMMENT ON FUNCTION _ward.scope_class_known(text) IS 'is this a subject class?';
 
 -- Refuses a question that can't be answered, and waits until the index can answer.
 CREATE FUNCTION _ward.scope_check(during tstzrange, roles name[], clients inet[], actors text[],
-	applications text[], sessions text[], class text)
+	applications text[], sessions text[], class text, relations text[])
 	RETURNS void
 	LANGUAGE plpgsql VOLATILE
 	SET search_path = pg_catalog, pg_temp
@@ -222,13 +283,13 @@ BEGIN
 	END IF;
 	IF array_position(roles, NULL) IS NOT NULL OR array_position(clients, NULL) IS NOT NULL
 		OR array_position(actors, NULL) IS NOT NULL OR array_position(applications, NULL) IS NOT NULL
-		OR array_position(sessions, NULL) IS NOT NULL THEN
+		OR array_position(sessions, NULL) IS NOT NULL OR array_position(relations, NULL) IS NOT NULL THEN
 		RAISE EXCEPTION 'a list in the question contains NULL'
 			USING ERRCODE = 'null_value_not_allowed',
 				HINT = 'Leave a list out, or give NULL for the whole of it, where anything will do.';
 	END IF;
-	PERFORM _ward.record_event('scope.asked', ARRAY['during', 'roles', 'clients', 'actors', 'applications', 'sessions', 'class'],
-		ARRAY[during::text, roles::text, clients::text, actors::text, applications::text, sessions::text, class]);
+	PERFORM _ward.record_event('scope.asked', ARRAY['during', 'roles', 'clients', 'actors', 'applications', 'sessions', 'class', 'relations'],
+		ARRAY[during::text, roles::text, clients::text, actors::text, applications::text, sessions::text, class, relations::text]);
 	PERFORM ward.sync();
 	IF NOT _ward.scope_class_known(class) THEN
 		RAISE EXCEPTION 'there is no subject class "%"', class
@@ -236,9 +297,10 @@ BEGIN
 				DETAIL = 'No table is watched with it, and no data of it was disclosed.',
 				HINT = 'ward.watches lists the classes that are watched now.';
 	END IF;
+	PERFORM _ward.scope_check_relations(relations);
 END
 $$;
-COMMENT ON FUNCTION _ward.scope_check(tstzrange, name[], inet[], text[], text[], text[], text) IS
+COMMENT ON FUNCTION _ward.scope_check(tstzrange, name[], inet[], text[], text[], text[], text, text[]) IS
 	'checks a question and waits for the index';
 
 -- What _ward.scope_fold() reads, made from a query that gives disclosures. A row that
@@ -262,7 +324,7 @@ COMMENT ON FUNCTION _ward.scope_query(text) IS 'query for _ward.scope_fold() ove
 -- Groups of people with the same answer. Call _ward.scope_check() in a statement before
 -- this one, so that this one's snapshot sees what was waited for.
 CREATE FUNCTION _ward.scope_groups(during tstzrange, roles name[], clients inet[], actors text[],
-	applications text[], sessions text[], subject_class text)
+	applications text[], sessions text[], subject_class text, relations text[])
 	RETURNS TABLE (subject_class text, certain boolean, columns_clear text[], columns_sealed text[],
 		first_seen timestamptz, last_seen timestamptz, statements bigint, sessions text[], reasons text[],
 		first_position bigint, last_position bigint, subjects bytea)
@@ -270,21 +332,22 @@ CREATE FUNCTION _ward.scope_groups(during tstzrange, roles name[], clients inet[
 	SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT * FROM _ward.scope_fold(
-		_ward.scope_query('SELECT * FROM _ward.scope_disclosures($1, $2, $3, $4, $5, $6, $7)'), $1, $2, $3, $4, $5, $6, $7)
+		_ward.scope_query('SELECT * FROM _ward.scope_disclosures($1, $2, $3, $4, $5, $6, $7, $8)'), $1, $2, $3, $4, $5, $6, $7, $8)
 $$;
-COMMENT ON FUNCTION _ward.scope_groups(tstzrange, name[], inet[], text[], text[], text[], text) IS
+COMMENT ON FUNCTION _ward.scope_groups(tstzrange, name[], inet[], text[], text[], text[], text, text[]) IS
 	'disclosures that a question means, folded into groups of people';
 
 REVOKE ALL ON FUNCTION
 	_ward.scope_contexts(name[], inet[], text[], text[], text[]),
-	_ward.scope_disclosures(tstzrange, name[], inet[], text[], text[], text[], text),
+	_ward.scope_relids(text), _ward.scope_relations(text[]), _ward.scope_check_relations(text[]),
+	_ward.scope_disclosures(tstzrange, name[], inet[], text[], text[], text[], text, text[]),
 	_ward.scope_kinds(text),
 	_ward.scope_number(text, oid, text),
 	_ward.scope_numbers(regclass, name, text, text, oid[]),
 	_ward.scope_everybody(bigint, int2),
-	_ward.scope_fold(text, tstzrange, name[], inet[], text[], text[], text[], text),
+	_ward.scope_fold(text, tstzrange, name[], inet[], text[], text[], text[], text, text[]),
 	_ward.scope_class_known(text),
 	_ward.scope_query(text),
-	_ward.scope_check(tstzrange, name[], inet[], text[], text[], text[], text),
-	_ward.scope_groups(tstzrange, name[], inet[], text[], text[], text[], text)
+	_ward.scope_check(tstzrange, name[], inet[], text[], text[], text[], text, text[]),
+	_ward.scope_groups(tstzrange, name[], inet[], text[], text[], text[], text, text[])
 	FROM PUBLIC;

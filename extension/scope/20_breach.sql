@@ -2,26 +2,26 @@
 
 CREATE FUNCTION ward.breach_scope(during tstzrange, roles name[] DEFAULT NULL, clients inet[] DEFAULT NULL,
 	actors text[] DEFAULT NULL, applications text[] DEFAULT NULL, sessions text[] DEFAULT NULL,
-	subject_class text DEFAULT NULL)
+	subject_class text DEFAULT NULL, relations text[] DEFAULT NULL)
 	RETURNS TABLE (subject_class text, subject text, subject_id bigint, verdict text, columns_clear text[],
 		columns_sealed text[], first_seen timestamptz, last_seen timestamptz, statements bigint, sessions text[],
 		reasons text[], first_position bigint, last_position bigint)
 	LANGUAGE c VOLATILE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
 	AS 'MODULE_PATHNAME', 'ward_breach_scope';
-COMMENT ON FUNCTION ward.breach_scope(tstzrange, name[], inet[], text[], text[], text[], text) IS
+COMMENT ON FUNCTION ward.breach_scope(tstzrange, name[], inet[], text[], text[], text[], text, text[]) IS
 	'whose data was disclosed: one row a person; certain where the row left the server or was written, possible where it only had a part in an answer';
 
 CREATE FUNCTION ward.breach_summary(during tstzrange, roles name[] DEFAULT NULL, clients inet[] DEFAULT NULL,
 	actors text[] DEFAULT NULL, applications text[] DEFAULT NULL, sessions text[] DEFAULT NULL,
-	subject_class text DEFAULT NULL)
+	subject_class text DEFAULT NULL, relations text[] DEFAULT NULL)
 	RETURNS TABLE (subject_class text, verdict text, people bigint, people_clear bigint, people_only_sealed bigint,
 		columns_clear text[], columns_sealed text[], first_seen timestamptz, last_seen timestamptz,
 		statements bigint, sessions bigint, reasons text[], note text)
 	LANGUAGE sql VOLATILE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT _ward.scope_check($1, $2, $3, $4, $5, $6, $7);
+	SELECT _ward.scope_check($1, $2, $3, $4, $5, $6, $7, $8);
 	-- A subject column says whose row it is, not what is in it: by itself it is no
 	-- column seen in clear.
 	WITH key AS MATERIALIZED (
@@ -29,7 +29,7 @@ AS $$
 		FROM _ward.relation_version r,
 			unnest(_ward.column_names(r.schema_name, r.relation_name, r.attnums, r.columns, r.subject_attnums)) k
 	), g AS MATERIALIZED (
-		SELECT * FROM _ward.scope_groups($1, $2, $3, $4, $5, $6, $7)
+		SELECT * FROM _ward.scope_groups($1, $2, $3, $4, $5, $6, $7, $8)
 	), people AS (
 		SELECT g.subject_class, g.certain, sum(_ward.subject_set_count(g.subjects))::bigint AS people,
 			   coalesce(sum(_ward.subject_set_count(g.subjects)) FILTER (WHERE NOT g.columns_clear <@ key.names), 0)::bigint AS clear,
@@ -38,7 +38,7 @@ AS $$
 			   min(g.first_seen) AS first_seen, max(g.last_seen) AS last_seen
 		FROM g, key GROUP BY g.subject_class, g.certain
 	), d AS MATERIALIZED (
-		SELECT * FROM _ward.scope_disclosures($1, $2, $3, $4, $5, $6, $7)
+		SELECT * FROM _ward.scope_disclosures($1, $2, $3, $4, $5, $6, $7, $8)
 	), per_session AS (
 		SELECT d.subject_class, d.certain, d.session, _ward.subject_set_count(_ward.subject_set_union(d.statements)) AS statements
 		FROM d GROUP BY d.subject_class, d.certain, d.session
@@ -80,7 +80,7 @@ AS $$
 	WHERE t.subject_class IS NOT NULL OR x.distrust IS NOT NULL
 	ORDER BY t.subject_class, t.certain DESC
 $$;
-COMMENT ON FUNCTION ward.breach_summary(tstzrange, name[], inet[], text[], text[], text[], text) IS
+COMMENT ON FUNCTION ward.breach_summary(tstzrange, name[], inet[], text[], text[], text[], text, text[]) IS
 	'how many people, which columns, when: one row for each subject class and verdict; the note says what limits the answer, also that the trail does not verify';
 
 CREATE FUNCTION ward.subject_history(class text, subject bigint)
@@ -162,12 +162,12 @@ COMMENT ON FUNCTION ward.subject_history(text, text) IS
 	'the same for a subject given as text, as ward.breach_scope() prints it';
 
 REVOKE ALL ON FUNCTION
-	ward.breach_scope(tstzrange, name[], inet[], text[], text[], text[], text),
-	ward.breach_summary(tstzrange, name[], inet[], text[], text[], text[], text),
+	ward.breach_scope(tstzrange, name[], inet[], text[], text[], text[], text, text[]),
+	ward.breach_summary(tstzrange, name[], inet[], text[], text[], text[], text, text[]),
 	ward.subject_history(text, bigint), ward.subject_history(text, text)
 	FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
-	ward.breach_scope(tstzrange, name[], inet[], text[], text[], text[], text),
-	ward.breach_summary(tstzrange, name[], inet[], text[], text[], text[], text),
+	ward.breach_scope(tstzrange, name[], inet[], text[], text[], text[], text, text[]),
+	ward.breach_summary(tstzrange, name[], inet[], text[], text[], text[], text, text[]),
 	ward.subject_history(text, bigint), ward.subject_history(text, text)
 	TO ward_officer, ward_auditor, ward_analyst;

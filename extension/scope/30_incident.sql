@@ -44,6 +44,7 @@ CREATE TABLE _ward.incident_question (
 	number integer NOT NULL,
 	since_version integer NOT NULL,
 	until_version integer,	-- the first that no longer asks it
+	kind text NOT NULL CHECK (kind IN ('session', 'storage', 'key')),
 	during tstzrange NOT NULL,
 	roles name[],
 	clients inet[],
@@ -51,10 +52,11 @@ CREATE TABLE _ward.incident_question (
 	applications text[],
 	sessions text[],
 	subject_class text,
+	relations text[],		-- of stolen storage: the tables' names then
 	-- Of stolen storage: which tables, as of when, with which keys.
-	relations regclass[],
+	stolen regclass[],
 	as_of timestamptz,
-	exposed_keys text[],
+	exposed_keys text[],	-- of a lost key: that one
 	PRIMARY KEY (incident, number)
 );
 COMMENT ON TABLE _ward.incident_question IS 'questions whose answers make up an incident''s scope';
@@ -114,7 +116,8 @@ $$;
 COMMENT ON FUNCTION _ward.incident_get(bigint, boolean) IS 'an incident''s row; an error where there is none';
 
 -- Keeps what the evidence and the keys of an incident are needed for: the evidence from
--- the first moment that it asks about, and the keys of all tables of its classes.
+-- the first moment that it asks about (of storage all of it: what stood there is known by
+-- what was seen before), and the keys of all tables of its classes.
 CREATE FUNCTION _ward.incident_hold(id bigint) RETURNS void
 	LANGUAGE plpgsql VOLATILE
 	SET search_path = pg_catalog, pg_temp
@@ -123,7 +126,7 @@ DECLARE
 	holder constant text := 'incident ' || id;
 	start timestamptz;
 BEGIN
-	SELECT min(coalesce(lower(q.during), '-infinity')) INTO start
+	SELECT min(CASE q.kind WHEN 'storage' THEN '-infinity' ELSE coalesce(lower(q.during), '-infinity') END) INTO start
 	FROM _ward.incident_question q WHERE q.incident = id;
 	INSERT INTO _ward.evidence_hold AS h (holder, since, until, reason)
 	VALUES (holder, start, 'infinity', 'legal hold')
@@ -152,35 +155,41 @@ AS $$
 DECLARE
 	new_version integer;
 	q record;
-	many boolean;
+	sessions integer := 0;
+	disclosures text;
+	lost text[];
 	parts _ward.storage_part[] := '{}';
 BEGIN
 	SELECT coalesce(max(v.version), 0) + 1 INTO new_version FROM _ward.incident_version v WHERE v.incident = id;
-	FOR q IN SELECT * FROM _ward.incident_question k WHERE k.incident = id AND k.until_version IS NULL AND k.relations IS NULL LOOP
-		PERFORM _ward.scope_check(q.during, q.roles, q.clients, q.actors, q.applications, q.sessions, q.subject_class);
+	-- A key that was lost opens what was stolen besides.
+	lost := ARRAY(SELECT k.exposed_keys[1] FROM _ward.incident_question k WHERE k.incident = id AND k.until_version IS NULL AND k.kind = 'key');
+	FOR q IN SELECT * FROM _ward.incident_question k WHERE k.incident = id AND k.until_version IS NULL ORDER BY k.number LOOP
+		IF q.kind = 'session' THEN
+			sessions := sessions + 1;
+			PERFORM _ward.scope_check(q.during, q.roles, q.clients, q.actors, q.applications, q.sessions, q.subject_class, q.relations);
+		ELSE
+			PERFORM ward.sync();
+			parts := parts || CASE q.kind WHEN 'storage' THEN _ward.relation_parts(q.stolen, q.as_of, q.exposed_keys || lost, q.subject_class)
+				ELSE _ward.key_parts(q.exposed_keys[1], q.during) END;
+		END IF;
 	END LOOP;
-	FOR q IN SELECT * FROM _ward.incident_question k WHERE k.incident = id AND k.until_version IS NULL AND k.relations IS NOT NULL LOOP
-		PERFORM ward.sync();
-		parts := parts || _ward.relation_parts(q.relations, q.as_of, q.exposed_keys, q.subject_class);
-	END LOOP;
-	SELECT count(*) > 1 INTO many FROM _ward.incident_question k WHERE k.incident = id AND k.until_version IS NULL;
 	INSERT INTO _ward.incident_version (incident, version, made_by, reason, index_position)
 	VALUES (id, new_version, _ward.scope_worker(), reason, (SELECT max(s.position) FROM _ward.index_state s));
-	IF cardinality(parts) > 0 THEN
-		-- An incident is of one kind: its groups must not share people.
+	-- Two questions may mean the same disclosure, which counts once.
+	disclosures := _ward.scope_query(format(
+		'SELECT %s d.* FROM _ward.incident_question q, LATERAL _ward.scope_disclosures(q.during, q.roles, q.clients,
+			q.actors, q.applications, q.sessions, q.subject_class, q.relations) d
+		 WHERE q.incident = %s AND q.until_version IS NULL AND q.kind = ''session''', CASE WHEN sessions > 1 THEN 'DISTINCT' ELSE '' END, id));
+	IF cardinality(parts) = 0 THEN
 		INSERT INTO _ward.incident_group
-		SELECT id, new_version, g.subject_class, g.certain, g.columns_clear, g.columns_sealed, g.first_seen, g.last_seen, NULL,
-			   '{}', g.reasons, NULL, NULL, g.subjects
-		FROM _ward.storage_groups(parts) g;
+		SELECT id, new_version, g.* FROM _ward.scope_fold(disclosures, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL) g;
 	ELSE
-		-- Two questions may mean the same disclosure, which counts once.
-		INSERT INTO _ward.incident_group
-		SELECT id, new_version, g.* FROM _ward.scope_fold(
-			_ward.scope_query(format(
-				'SELECT %s d.* FROM _ward.incident_question q, LATERAL _ward.scope_disclosures(q.during, q.roles, q.clients,
-					q.actors, q.applications, q.sessions, q.subject_class) d
-				 WHERE q.incident = %s AND q.until_version IS NULL', CASE WHEN many THEN 'DISTINCT' ELSE '' END, id)),
-			NULL, NULL, NULL, NULL, NULL, NULL, NULL) g;
+		-- Somebody may be in what was stolen and have been read besides: one answer tells of both.
+		IF sessions > 0 THEN
+			parts := parts || ARRAY(SELECT g::_ward.storage_part
+				FROM _ward.scope_fold(disclosures, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL) g);
+		END IF;
+		INSERT INTO _ward.incident_group SELECT id, new_version, g.* FROM _ward.storage_groups(parts) g;
 	END IF;
 	PERFORM _ward.incident_hold(id);
 	-- Reading tables may have met people for the first time, whose names are evidence, too.
@@ -215,6 +224,58 @@ END
 $$;
 COMMENT ON FUNCTION _ward.incident_new(text, timestamptz) IS 'a new incident''s row';
 
+-- A further question of an incident, for the version that is made next.
+CREATE FUNCTION _ward.incident_ask(id bigint, during tstzrange, roles name[], clients inet[], actors text[],
+	applications text[], sessions text[], subject_class text, relations text[])
+	RETURNS void
+	LANGUAGE sql VOLATILE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	INSERT INTO _ward.incident_question (incident, number, since_version, kind, during, roles, clients, actors, applications, sessions,
+		subject_class, relations)
+	SELECT $1, coalesce(max(q.number), 0) + 1, (SELECT coalesce(max(v.version), 0) + 1 FROM _ward.incident_version v WHERE v.incident = $1),
+		   'session', $2, $3, $4, $5, $6, $7, $8, $9
+	FROM _ward.incident_question q WHERE q.incident = $1
+$$;
+COMMENT ON FUNCTION _ward.incident_ask(bigint, tstzrange, name[], inet[], text[], text[], text[], text, text[]) IS
+	'a further question of an incident, about sessions';
+
+CREATE FUNCTION _ward.incident_ask_storage(id bigint, relations regclass[], as_of timestamptz, exposed_keys text[], of_class text) RETURNS void
+	LANGUAGE plpgsql VOLATILE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM _ward.record_event('scope.asked', ARRAY['what', 'relations', 'as_of', 'exposed_keys', 'class'],
+		ARRAY['stolen storage', relations::text, as_of::text, exposed_keys::text, of_class]);
+	IF as_of IS NULL THEN
+		RAISE EXCEPTION 'say which tables were stolen, and as of when' USING ERRCODE = 'null_value_not_allowed';
+	END IF;
+	INSERT INTO _ward.incident_question (incident, number, since_version, kind, during, subject_class, relations, stolen,
+		as_of, exposed_keys)
+	SELECT id, coalesce(max(q.number), 0) + 1, (SELECT coalesce(max(v.version), 0) + 1 FROM _ward.incident_version v WHERE v.incident = id),
+		   'storage', tstzrange(incident_ask_storage.as_of, incident_ask_storage.as_of, '[]'), of_class,
+		   -- Their names, too: a table may be gone when the question is read.
+		   coalesce(incident_ask_storage.relations, '{}')::text[], coalesce(incident_ask_storage.relations, '{}'), incident_ask_storage.as_of, coalesce(incident_ask_storage.exposed_keys, '{}')
+	FROM _ward.incident_question q WHERE q.incident = id;
+END
+$$;
+COMMENT ON FUNCTION _ward.incident_ask_storage(bigint, regclass[], timestamptz, text[], text) IS
+	'a further question of an incident, about stolen storage';
+
+CREATE FUNCTION _ward.incident_ask_key(id bigint, key text, during tstzrange) RETURNS void
+	LANGUAGE plpgsql VOLATILE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM _ward.key_check(key, during);
+	INSERT INTO _ward.incident_question (incident, number, since_version, kind, during, exposed_keys)
+	SELECT id, coalesce(max(q.number), 0) + 1, (SELECT coalesce(max(v.version), 0) + 1 FROM _ward.incident_version v WHERE v.incident = id),
+		   'key', incident_ask_key.during, ARRAY[incident_ask_key.key]
+	FROM _ward.incident_question q WHERE q.incident = id;
+END
+$$;
+COMMENT ON FUNCTION _ward.incident_ask_key(bigint, text, tstzrange) IS 'a further question of an incident, about a lost key';
+
 -- Keeps the first version, and says so.
 CREATE FUNCTION _ward.incident_begin(id bigint) RETURNS void
 	LANGUAGE plpgsql VOLATILE
@@ -233,7 +294,7 @@ $$;
 COMMENT ON FUNCTION _ward.incident_begin(bigint) IS 'keeps the first version of an incident';
 
 CREATE FUNCTION _ward.incident_open(title text, during tstzrange, roles name[], clients inet[], actors text[],
-	applications text[], sessions text[], subject_class text, known_at timestamptz)
+	applications text[], sessions text[], subject_class text, relations text[], known_at timestamptz)
 	RETURNS bigint
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
@@ -241,33 +302,32 @@ AS $$
 DECLARE
 	new_id bigint;
 BEGIN
-	PERFORM _ward.scope_check(during, roles, clients, actors, applications, sessions, subject_class);
+	PERFORM _ward.scope_check(during, roles, clients, actors, applications, sessions, subject_class, relations);
 	new_id := _ward.incident_new(title, known_at);
-	INSERT INTO _ward.incident_question (incident, number, since_version, during, roles, clients, actors, applications, sessions, subject_class)
-	VALUES (new_id, 1, 1, during, roles, clients, actors, applications, sessions, subject_class);
+	PERFORM _ward.incident_ask(new_id, during, roles, clients, actors, applications, sessions, subject_class, relations);
 	PERFORM _ward.incident_begin(new_id);
 	RETURN new_id;
 END
 $$;
-COMMENT ON FUNCTION _ward.incident_open(text, tstzrange, name[], inet[], text[], text[], text[], text, timestamptz) IS
+COMMENT ON FUNCTION _ward.incident_open(text, tstzrange, name[], inet[], text[], text[], text[], text, text[], timestamptz) IS
 	'opens an incident, without the organisation''s own data';
 
 -- Runs as whoever calls: the organisation's own table is read with their rights.
 CREATE FUNCTION ward.open_incident(title text, during tstzrange, roles name[] DEFAULT NULL, clients inet[] DEFAULT NULL,
 	actors text[] DEFAULT NULL, applications text[] DEFAULT NULL, sessions text[] DEFAULT NULL,
-	subject_class text DEFAULT NULL, known_at timestamptz DEFAULT clock_timestamp())
+	subject_class text DEFAULT NULL, relations text[] DEFAULT NULL, known_at timestamptz DEFAULT clock_timestamp())
 	RETURNS bigint
 	LANGUAGE plpgsql VOLATILE
 	SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	id bigint := _ward.incident_open(title, during, roles, clients, actors, applications, sessions, subject_class, known_at);
+	id bigint := _ward.incident_open(title, during, roles, clients, actors, applications, sessions, subject_class, relations, known_at);
 BEGIN
 	PERFORM _ward.worklist_describe_all(id);
 	RETURN id;
 END
 $$;
-COMMENT ON FUNCTION ward.open_incident(text, tstzrange, name[], inet[], text[], text[], text[], text, timestamptz) IS
+COMMENT ON FUNCTION ward.open_incident(text, tstzrange, name[], inet[], text[], text[], text[], text, text[], timestamptz) IS
 	'freezes whom a breach affects, puts evidence and keys on hold, starts the 72 hours and the worklist; the arguments are those of ward.breach_scope()';
 
 -- The same for stolen storage.
@@ -280,13 +340,7 @@ AS $$
 DECLARE
 	new_id bigint := _ward.incident_new(title, known_at);
 BEGIN
-	PERFORM _ward.record_event('scope.asked', ARRAY['what', 'relations', 'as_of', 'exposed_keys', 'class'],
-		ARRAY['stolen storage', relations::text, as_of::text, exposed_keys::text, of_class]);
-	IF as_of IS NULL THEN
-		RAISE EXCEPTION 'say which tables were stolen, and as of when' USING ERRCODE = 'null_value_not_allowed';
-	END IF;
-	INSERT INTO _ward.incident_question (incident, number, since_version, during, subject_class, relations, as_of, exposed_keys)
-	VALUES (new_id, 1, 1, tstzrange(as_of, as_of, '[]'), of_class, coalesce(relations, '{}'), as_of, coalesce(exposed_keys, '{}'));
+	PERFORM _ward.incident_ask_storage(new_id, relations, as_of, exposed_keys, of_class);
 	PERFORM _ward.incident_begin(new_id);
 	RETURN new_id;
 END
@@ -310,65 +364,175 @@ $$;
 COMMENT ON FUNCTION ward.open_storage_incident(text, regclass[], timestamptz, text[], text, timestamptz) IS
 	'the same as ward.open_incident() for a stolen backup, disk or dump; the arguments are those of ward.relation_scope()';
 
-CREATE FUNCTION _ward.incident_extend(id bigint, reason text, during tstzrange, roles name[], clients inet[],
-	actors text[], applications text[], sessions text[], subject_class text, instead boolean)
-	RETURNS integer
+-- The same for a lost key.
+CREATE FUNCTION _ward.incident_open_key(title text, key text, during tstzrange, known_at timestamptz) RETURNS bigint
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	next_version integer;
-	people record;
+	new_id bigint := _ward.incident_new(title, known_at);
+BEGIN
+	PERFORM _ward.incident_ask_key(new_id, key, during);
+	PERFORM _ward.incident_begin(new_id);
+	RETURN new_id;
+END
+$$;
+COMMENT ON FUNCTION _ward.incident_open_key(text, text, tstzrange, timestamptz) IS
+	'opens an incident over a lost key, without the organisation''s own data';
+
+CREATE FUNCTION ward.open_key_incident(title text, key text, during tstzrange DEFAULT tstzrange(NULL, NULL),
+	known_at timestamptz DEFAULT clock_timestamp())
+	RETURNS bigint
+	LANGUAGE plpgsql VOLATILE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	id bigint := _ward.incident_open_key(title, key, during, known_at);
+BEGIN
+	PERFORM _ward.worklist_describe_all(id);
+	RETURN id;
+END
+$$;
+COMMENT ON FUNCTION ward.open_key_incident(text, text, tstzrange, timestamptz) IS
+	'the same as ward.open_incident() for a lost key; the arguments are those of ward.key_scope()';
+
+-- Makes an incident ready for another question: the row is locked, and where the new one
+-- stands instead, those before end.
+CREATE FUNCTION _ward.incident_turn(id bigint, reason text, instead boolean) RETURNS void
+	LANGUAGE plpgsql VOLATILE
+	SET search_path = pg_catalog, pg_temp
+AS $$
 BEGIN
 	PERFORM _ward.incident_get(id, true);
 	IF coalesce(reason, '') = '' THEN
 		RAISE EXCEPTION 'say why the incident''s scope changes' USING ERRCODE = 'null_value_not_allowed';
 	END IF;
-	IF during IS NULL AND (num_nonnulls(roles, clients, actors, applications, sessions, subject_class) > 0 OR instead) THEN
-		RAISE EXCEPTION 'a further question needs a range of time'
-			USING ERRCODE = 'null_value_not_allowed',
-				HINT = 'Without any argument but the reason, the questions asked so far are asked anew.';
-	END IF;
-	IF during IS NOT NULL AND EXISTS (SELECT FROM _ward.incident_question q WHERE q.incident = id AND q.relations IS NOT NULL) THEN
-		RAISE EXCEPTION 'incident % is about stolen storage', id
-			USING ERRCODE = 'feature_not_supported', HINT = 'Open another incident for what was read by sessions.';
-	END IF;
-	SELECT max(v.version) + 1 INTO next_version FROM _ward.incident_version v WHERE v.incident = id;
 	IF instead THEN
-		UPDATE _ward.incident_question q SET until_version = next_version WHERE q.incident = id AND q.until_version IS NULL;
+		UPDATE _ward.incident_question q
+		SET until_version = (SELECT max(v.version) + 1 FROM _ward.incident_version v WHERE v.incident = id)
+		WHERE q.incident = id AND q.until_version IS NULL;
 	END IF;
-	IF during IS NOT NULL THEN
-		INSERT INTO _ward.incident_question (incident, number, since_version, during, roles, clients, actors, applications, sessions, subject_class)
-		SELECT id, max(q.number) + 1, next_version, incident_extend.during, incident_extend.roles, incident_extend.clients,
-			   incident_extend.actors, incident_extend.applications, incident_extend.sessions, incident_extend.subject_class
-		FROM _ward.incident_question q WHERE q.incident = id;
-	END IF;
-	next_version := _ward.incident_freeze(id, reason);
+END
+$$;
+COMMENT ON FUNCTION _ward.incident_turn(bigint, text, boolean) IS 'makes an incident ready for another question';
+
+-- Keeps the answer to the questions that stand now, and says so.
+CREATE FUNCTION _ward.incident_renew(id bigint, reason text) RETURNS integer
+	LANGUAGE plpgsql VOLATILE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	next_version integer := _ward.incident_freeze(id, reason);
+	people record;
+BEGIN
 	SELECT * INTO people FROM _ward.incident_people(id, next_version);
 	PERFORM _ward.record_event('incident.extended', ARRAY['incident', 'version', 'reason', 'certain', 'possible'],
 		ARRAY[id::text, next_version::text, reason, people.certain::text, people.possible::text]);
 	RETURN next_version;
 END
 $$;
-COMMENT ON FUNCTION _ward.incident_extend(bigint, text, tstzrange, name[], inet[], text[], text[], text[], text, boolean) IS
+COMMENT ON FUNCTION _ward.incident_renew(bigint, text) IS 'makes a new version of an incident''s scope';
+
+CREATE FUNCTION _ward.incident_extend(id bigint, reason text, during tstzrange, roles name[], clients inet[],
+	actors text[], applications text[], sessions text[], subject_class text, relations text[], instead boolean)
+	RETURNS integer
+	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF during IS NULL AND (num_nonnulls(roles, clients, actors, applications, sessions, subject_class, relations) > 0 OR instead) THEN
+		RAISE EXCEPTION 'a further question needs a range of time'
+			USING ERRCODE = 'null_value_not_allowed',
+				HINT = 'Without any argument but the reason, the questions asked so far are asked anew.';
+	END IF;
+	PERFORM _ward.incident_turn(id, reason, instead);
+	IF during IS NOT NULL THEN
+		PERFORM _ward.incident_ask(id, during, roles, clients, actors, applications, sessions, subject_class, relations);
+	END IF;
+	RETURN _ward.incident_renew(id, reason);
+END
+$$;
+COMMENT ON FUNCTION _ward.incident_extend(bigint, text, tstzrange, name[], inet[], text[], text[], text[], text, text[], boolean) IS
 	'makes a new version of an incident''s scope, without the organisation''s own data';
 
 CREATE FUNCTION ward.extend_incident(incident bigint, reason text, during tstzrange DEFAULT NULL, roles name[] DEFAULT NULL,
 	clients inet[] DEFAULT NULL, actors text[] DEFAULT NULL, applications text[] DEFAULT NULL, sessions text[] DEFAULT NULL,
-	subject_class text DEFAULT NULL, instead boolean DEFAULT false)
+	subject_class text DEFAULT NULL, relations text[] DEFAULT NULL, instead boolean DEFAULT false)
 	RETURNS integer
 	LANGUAGE plpgsql VOLATILE
 	SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	version integer := _ward.incident_extend(incident, reason, during, roles, clients, actors, applications, sessions, subject_class, instead);
+	version integer := _ward.incident_extend(incident, reason, during, roles, clients, actors, applications, sessions, subject_class,
+		relations, instead);
 BEGIN
 	PERFORM _ward.worklist_describe_all(incident);
 	RETURN version;
 END
 $$;
-COMMENT ON FUNCTION ward.extend_incident(bigint, text, tstzrange, name[], inet[], text[], text[], text[], text, boolean) IS
+COMMENT ON FUNCTION ward.extend_incident(bigint, text, tstzrange, name[], inet[], text[], text[], text[], text, text[], boolean) IS
 	'adds a question to an incident, replaces its questions (instead => true), or asks them anew (no range); returns the new version';
+
+-- The same for what was stolen or lost, too: an incident may be about all three.
+CREATE FUNCTION _ward.incident_extend_storage(id bigint, reason text, relations regclass[], as_of timestamptz, exposed_keys text[],
+	of_class text, instead boolean)
+	RETURNS integer
+	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM _ward.incident_turn(id, reason, instead);
+	PERFORM _ward.incident_ask_storage(id, relations, as_of, exposed_keys, of_class);
+	RETURN _ward.incident_renew(id, reason);
+END
+$$;
+COMMENT ON FUNCTION _ward.incident_extend_storage(bigint, text, regclass[], timestamptz, text[], text, boolean) IS
+	'adds stolen storage to an incident, without the organisation''s own data';
+
+CREATE FUNCTION ward.extend_storage_incident(incident bigint, reason text, relations regclass[], as_of timestamptz,
+	exposed_keys text[] DEFAULT '{}', of_class text DEFAULT NULL, instead boolean DEFAULT false)
+	RETURNS integer
+	LANGUAGE plpgsql VOLATILE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	version integer := _ward.incident_extend_storage(incident, reason, relations, as_of, exposed_keys, of_class, instead);
+BEGIN
+	PERFORM _ward.worklist_describe_all(incident);
+	RETURN version;
+END
+$$;
+COMMENT ON FUNCTION ward.extend_storage_incident(bigint, text, regclass[], timestamptz, text[], text, boolean) IS
+	'adds a stolen backup, disk or dump to any incident, or asks about it instead; returns the new version';
+
+CREATE FUNCTION _ward.incident_extend_key(id bigint, reason text, key text, during tstzrange, instead boolean) RETURNS integer
+	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM _ward.incident_turn(id, reason, instead);
+	PERFORM _ward.incident_ask_key(id, key, during);
+	RETURN _ward.incident_renew(id, reason);
+END
+$$;
+COMMENT ON FUNCTION _ward.incident_extend_key(bigint, text, text, tstzrange, boolean) IS
+	'adds a lost key to an incident, without the organisation''s own data';
+
+CREATE FUNCTION ward.extend_key_incident(incident bigint, reason text, key text, during tstzrange DEFAULT tstzrange(NULL, NULL),
+	instead boolean DEFAULT false)
+	RETURNS integer
+	LANGUAGE plpgsql VOLATILE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	version integer := _ward.incident_extend_key(incident, reason, key, during, instead);
+BEGIN
+	PERFORM _ward.worklist_describe_all(incident);
+	RETURN version;
+END
+$$;
+COMMENT ON FUNCTION ward.extend_key_incident(bigint, text, text, tstzrange, boolean) IS
+	'adds a lost key to any incident, or asks about it instead; returns the new version';
 
 CREATE FUNCTION ward.close_incident(incident bigint, outcome text, with_pending boolean DEFAULT false)
 	RETURNS void
@@ -450,23 +614,34 @@ COMMENT ON FUNCTION ward.record_report(bigint, text, timestamptz, text) IS
 REVOKE ALL ON FUNCTION
 	_ward.incident_get(bigint, boolean), _ward.incident_hold(bigint), _ward.incident_freeze(bigint, text),
 	_ward.incident_new(text, timestamptz), _ward.incident_begin(bigint),
-	_ward.incident_open(text, tstzrange, name[], inet[], text[], text[], text[], text, timestamptz),
-	ward.open_incident(text, tstzrange, name[], inet[], text[], text[], text[], text, timestamptz),
+	_ward.incident_ask(bigint, tstzrange, name[], inet[], text[], text[], text[], text, text[]),
+	_ward.incident_ask_storage(bigint, regclass[], timestamptz, text[], text), _ward.incident_ask_key(bigint, text, tstzrange),
+	_ward.incident_turn(bigint, text, boolean), _ward.incident_renew(bigint, text),
+	_ward.incident_open(text, tstzrange, name[], inet[], text[], text[], text[], text, text[], timestamptz),
+	ward.open_incident(text, tstzrange, name[], inet[], text[], text[], text[], text, text[], timestamptz),
 	_ward.incident_open_storage(text, regclass[], timestamptz, text[], text, timestamptz),
 	ward.open_storage_incident(text, regclass[], timestamptz, text[], text, timestamptz),
-	_ward.incident_extend(bigint, text, tstzrange, name[], inet[], text[], text[], text[], text, boolean),
-	ward.extend_incident(bigint, text, tstzrange, name[], inet[], text[], text[], text[], text, boolean),
+	_ward.incident_open_key(text, text, tstzrange, timestamptz), ward.open_key_incident(text, text, tstzrange, timestamptz),
+	_ward.incident_extend_storage(bigint, text, regclass[], timestamptz, text[], text, boolean),
+	ward.extend_storage_incident(bigint, text, regclass[], timestamptz, text[], text, boolean),
+	_ward.incident_extend_key(bigint, text, text, tstzrange, boolean), ward.extend_key_incident(bigint, text, text, tstzrange, boolean),
+	_ward.incident_extend(bigint, text, tstzrange, name[], inet[], text[], text[], text[], text, text[], boolean),
+	ward.extend_incident(bigint, text, tstzrange, name[], inet[], text[], text[], text[], text, text[], boolean),
 	ward.close_incident(bigint, text, boolean),
 	ward.describe_incident(bigint, text, text, text, text, text),
 	ward.record_report(bigint, text, timestamptz, text)
 	FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
-	_ward.incident_open(text, tstzrange, name[], inet[], text[], text[], text[], text, timestamptz),
-	ward.open_incident(text, tstzrange, name[], inet[], text[], text[], text[], text, timestamptz),
+	_ward.incident_open(text, tstzrange, name[], inet[], text[], text[], text[], text, text[], timestamptz),
+	ward.open_incident(text, tstzrange, name[], inet[], text[], text[], text[], text, text[], timestamptz),
 	_ward.incident_open_storage(text, regclass[], timestamptz, text[], text, timestamptz),
 	ward.open_storage_incident(text, regclass[], timestamptz, text[], text, timestamptz),
-	_ward.incident_extend(bigint, text, tstzrange, name[], inet[], text[], text[], text[], text, boolean),
-	ward.extend_incident(bigint, text, tstzrange, name[], inet[], text[], text[], text[], text, boolean),
+	_ward.incident_open_key(text, text, tstzrange, timestamptz), ward.open_key_incident(text, text, tstzrange, timestamptz),
+	_ward.incident_extend_storage(bigint, text, regclass[], timestamptz, text[], text, boolean),
+	ward.extend_storage_incident(bigint, text, regclass[], timestamptz, text[], text, boolean),
+	_ward.incident_extend_key(bigint, text, text, tstzrange, boolean), ward.extend_key_incident(bigint, text, text, tstzrange, boolean),
+	_ward.incident_extend(bigint, text, tstzrange, name[], inet[], text[], text[], text[], text, text[], boolean),
+	ward.extend_incident(bigint, text, tstzrange, name[], inet[], text[], text[], text[], text, text[], boolean),
 	ward.describe_incident(bigint, text, text, text, text, text),
 	ward.record_report(bigint, text, timestamptz, text)
 	TO ward_officer, ward_analyst;

@@ -23,6 +23,7 @@ CREATE VIEW ward.worklist_progress AS
 		   pg_catalog.count(*) FILTER (WHERE n.state = 'must_not_be_contacted') AS must_not_be_contacted,
 		   pg_catalog.max(n.decided_at) AS last_decision
 	FROM _ward.notification n
+	WHERE (SELECT _ward.scope_note_read('ward.worklist_progress'))
 	GROUP BY n.incident, coalesce(n.society, '(unknown)');
 COMMENT ON VIEW ward.worklist_progress IS 'how far each society is with telling people';
 
@@ -32,7 +33,7 @@ CREATE VIEW ward.worklist_days AS
 		   pg_catalog.count(*) FILTER (WHERE n.state = 'unreachable') AS unreachable,
 		   pg_catalog.count(*) FILTER (WHERE n.state = 'must_not_be_contacted') AS must_not_be_contacted
 	FROM _ward.notification n
-	WHERE n.decided_at IS NOT NULL
+	WHERE n.decided_at IS NOT NULL AND (SELECT _ward.scope_note_read('ward.worklist_days'))
 	GROUP BY n.incident, n.decided_at::date, coalesce(n.society, '(unknown)');
 COMMENT ON VIEW ward.worklist_days IS 'how many people were told on which day, by society; what was decided last counts';
 

@@ -116,18 +116,23 @@ COMMENT ON FUNCTION ward.incident_changes(bigint, integer, integer) IS
 	'who was added, dropped or changed verdict between two versions of an incident; by default up to the last';
 
 CREATE FUNCTION ward.incident_questions(incident bigint)
-	RETURNS TABLE (number integer, since_version integer, until_version integer, during tstzrange, roles name[],
-		clients inet[], actors text[], applications text[], sessions text[], subject_class text, relations regclass[],
+	RETURNS TABLE (number integer, since_version integer, until_version integer, kind text, during tstzrange, roles name[],
+		clients inet[], actors text[], applications text[], sessions text[], subject_class text, relations text[],
 		as_of timestamptz, exposed_keys text[])
-	LANGUAGE sql STABLE SECURITY DEFINER
+	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
 AS $$
-	SELECT q.number, q.since_version, q.until_version, q.during, q.roles, q.clients, q.actors, q.applications, q.sessions, q.subject_class,
-		   q.relations, q.as_of, q.exposed_keys
-	FROM _ward.incident_question q WHERE q.incident = $1 ORDER BY q.number
+BEGIN
+	PERFORM _ward.incident_get(incident, false);
+	PERFORM _ward.record_event('incident.read', ARRAY['incident', 'what'], ARRAY[incident::text, 'questions']);
+	RETURN QUERY
+	SELECT q.number, q.since_version, q.until_version, q.kind, q.during, q.roles, q.clients, q.actors, q.applications, q.sessions,
+		   q.subject_class, q.relations, q.as_of, q.exposed_keys
+	FROM _ward.incident_question q WHERE q.incident = incident_questions.incident ORDER BY q.number;
+END
 $$;
 COMMENT ON FUNCTION ward.incident_questions(bigint) IS
-	'what an incident asks: its scope is the union of the answers; until_version is the first that no longer asks';
+	'what an incident asks: its scope is the union of the answers; until_version is the first that no longer asks; kind is session, storage (relations as of as_of) or key (exposed_keys)';
 
 CREATE VIEW ward.incident_versions AS
 	SELECT v.incident, v.version, v.made_at, v.made_by, v.reason, p.certain, p.possible, v.index_position
@@ -135,7 +140,8 @@ CREATE VIEW ward.incident_versions AS
 		SELECT coalesce(sum(_ward.subject_set_count(g.subjects)) FILTER (WHERE g.certain), 0)::bigint AS certain,
 			   coalesce(sum(_ward.subject_set_count(g.subjects)) FILTER (WHERE NOT g.certain), 0)::bigint AS possible
 		FROM _ward.incident_group g WHERE g.incident = v.incident AND g.version = v.version
-	) p;
+	) p
+	WHERE (SELECT _ward.scope_note_read('ward.incident_versions'));
 COMMENT ON VIEW ward.incident_versions IS 'versions of each incident''s scope: when, by whom, why, how many people';
 
 -- The clock: 72 hours from when the organisation knew to when the authority was told.
@@ -157,7 +163,8 @@ CREATE VIEW ward.incidents AS
 			   pg_catalog.count(*) FILTER (WHERE w.state = 'unreachable') AS unreachable,
 			   pg_catalog.count(*) FILTER (WHERE w.state = 'must_not_be_contacted') AS must_not_be_contacted
 		FROM _ward.notification w WHERE w.incident = i.id
-	) n ON true;
+	) n ON true
+	WHERE (SELECT _ward.scope_note_read('ward.incidents'));
 COMMENT ON VIEW ward.incidents IS
 	'incidents with their clock: 72 hours from known_at until the authority is told (time_left is negative once overdue); pending counts those certainly affected';
 

@@ -27,10 +27,18 @@ DECLARE
 	step interval;
 	answer jsonb;
 BEGIN
-	SELECT min(d.first_seen), max(d.last_seen) INTO first, last
-	FROM _ward.incident_question q, LATERAL _ward.scope_disclosures(q.during, q.roles, q.clients, q.actors, q.applications,
-		q.sessions, q.subject_class) d
-	WHERE q.incident = report_timeline.incident AND q.until_version IS NULL AND q.relations IS NULL;
+	SELECT min(s.first_seen), max(s.last_seen) INTO first, last
+	FROM (
+		SELECT d.first_seen, d.last_seen
+		FROM _ward.incident_question q, LATERAL _ward.scope_disclosures(q.during, q.roles, q.clients, q.actors, q.applications,
+			q.sessions, q.subject_class, q.relations) d
+		WHERE q.incident = report_timeline.incident AND q.until_version IS NULL AND q.kind = 'session'
+		UNION ALL
+		SELECT d.first_at, d.last_at
+		FROM _ward.incident_question q JOIN _ward.disclosure d ON tstzrange(d.first_at, d.last_at, '[]') && q.during
+		WHERE q.incident = report_timeline.incident AND q.until_version IS NULL AND q.kind = 'key'
+		  AND _ward.key_columns(d.relation, d.columns_sealed, q.exposed_keys[1]) <> '{}'
+	) s;
 	IF first IS NULL THEN
 		RETURN '[]';
 	END IF;
@@ -39,15 +47,22 @@ BEGIN
 	last := last + greatest((last - first) / 7, interval '5 minutes');
 	step := _ward.report_step(first, last);
 	WITH asked AS MATERIALIZED (
-		SELECT DISTINCT c.node, c.position, q.during, q.subject_class
+		SELECT DISTINCT c.node, c.position, q.during, q.subject_class,
+			   CASE WHEN q.relations IS NOT NULL THEN ARRAY(SELECT k FROM _ward.scope_relations(q.relations) k) END AS relations
 		FROM _ward.incident_question q, LATERAL _ward.scope_contexts(q.roles, q.clients, q.actors, q.applications, q.sessions) c
-		WHERE q.incident = report_timeline.incident AND q.until_version IS NULL
+		WHERE q.incident = report_timeline.incident AND q.until_version IS NULL AND q.kind = 'session'
+	), lost AS MATERIALIZED (
+		SELECT q.during, q.exposed_keys[1] AS key
+		FROM _ward.incident_question q WHERE q.incident = report_timeline.incident AND q.until_version IS NULL AND q.kind = 'key'
 	), d AS MATERIALIZED (
 		SELECT date_bin(step, x.first_at, '2001-01-01 00:00:00+00') AS at, x.subjects, x.manner IN (1, 6) AS certain,
 			   _ward.subject_set_count(x.statements) AS statements,
 			   EXISTS (SELECT FROM asked a WHERE a.node = x.node AND a.position = x.context
 					   AND tstzrange(x.first_at, x.last_at, '[]') && a.during
-					   AND (a.subject_class IS NULL OR a.subject_class = x.subject_class)) AS asked
+					   AND (a.subject_class IS NULL OR a.subject_class = x.subject_class)
+					   AND (a.relations IS NULL OR x.relation = ANY (a.relations)))
+			   OR EXISTS (SELECT FROM lost l WHERE tstzrange(x.first_at, x.last_at, '[]') && l.during
+					   AND _ward.key_columns(x.relation, x.columns_sealed, l.key) <> '{}') AS asked
 		FROM _ward.disclosure x
 		WHERE x.minute BETWEEN date_trunc('minute', first, 'UTC') AND last
 	), bin AS (
@@ -156,10 +171,11 @@ BEGIN
 	SELECT * INTO people FROM _ward.incident_people(i.id, last.version);
 	SELECT min(g.first_seen) AS first_seen, max(g.last_seen) AS last_seen, max(g.last_position) AS last_position INTO span
 	FROM _ward.incident_group g WHERE g.incident = i.id AND g.version = last.version;
-	SELECT range_merge(range_agg(q.during)), CASE WHEN count(DISTINCT q.subject_class) = 1 AND bool_and(q.subject_class IS NOT NULL) THEN min(q.subject_class) END,
-		   jsonb_agg(jsonb_build_object('number', q.number, 'during', q.during::text, 'roles', q.roles, 'clients', q.clients, 'actors', q.actors,
+	-- Who stood in stolen tables is known by what was written since, up to now.
+	SELECT range_merge(range_agg(CASE q.kind WHEN 'storage' THEN tstzrange(q.as_of, NULL) ELSE q.during END)), CASE WHEN count(DISTINCT q.subject_class) = 1 AND bool_and(q.subject_class IS NOT NULL) THEN min(q.subject_class) END,
+		   jsonb_agg(jsonb_build_object('number', q.number, 'kind', q.kind, 'during', q.during::text, 'roles', q.roles, 'clients', q.clients, 'actors', q.actors,
 			'applications', q.applications, 'sessions', q.sessions, 'class', q.subject_class,
-			'relations', q.relations::text[], 'as_of', q.as_of, 'exposed_keys', q.exposed_keys) ORDER BY q.number)
+			'relations', q.relations, 'as_of', q.as_of, 'exposed_keys', q.exposed_keys) ORDER BY q.number)
 	INTO during, class, questions
 	FROM _ward.incident_question q WHERE q.incident = i.id AND q.until_version IS NULL;
 	SELECT coalesce(jsonb_agg(to_jsonb(b)), '[]') INTO basis FROM ward.scope_basis(during, class) b;

@@ -11,23 +11,32 @@ CREATE FUNCTION _ward.report_time(at timestamptz) RETURNS text
 	RETURN CASE WHEN pg_catalog.isfinite(at) THEN pg_catalog.to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') || ' UTC' END;
 COMMENT ON FUNCTION _ward.report_time(timestamptz) IS 'a time as a report prints it';
 
+-- A range of time in words, with what begins the sentence.
+CREATE FUNCTION _ward.report_range(during tstzrange) RETURNS text
+	LANGUAGE sql STABLE
+	RETURN CASE WHEN during = tstzrange(NULL, NULL) THEN 'at any time'
+		ELSE pg_catalog.concat_ws(' ', 'from ' || _ward.report_time(lower(during)), 'until ' || _ward.report_time(upper(during))) END;
+COMMENT ON FUNCTION _ward.report_range(tstzrange) IS 'a range of time in words';
+
 -- A criterion of a question in words.
 CREATE FUNCTION _ward.report_question(q jsonb) RETURNS text
 	LANGUAGE sql STABLE
 BEGIN ATOMIC
-	SELECT CASE WHEN jsonb_typeof(q -> 'relations') = 'array' THEN
+	SELECT CASE q ->> 'kind' WHEN 'storage' THEN
 		'Whoever stood in ' || (SELECT string_agg(e, ', ') FROM jsonb_array_elements_text(q -> 'relations') e)
 		|| ' at ' || _ward.report_time((q ->> 'as_of')::timestamptz)
-		|| coalesce(', with the keys ' || (SELECT string_agg(e, ', ') FROM jsonb_array_elements_text(q -> 'exposed_keys') e), '') ELSE
-		'Disclosures ' || CASE WHEN q ->> 'during' = '(,)' THEN 'at any time'
-			ELSE concat_ws(' ', 'from ' || _ward.report_time(lower((q ->> 'during')::tstzrange)), 'until ' || _ward.report_time(upper((q ->> 'during')::tstzrange))) END
+		|| coalesce(', with the keys ' || (SELECT string_agg(e, ', ') FROM jsonb_array_elements_text(q -> 'exposed_keys') e), '')
+		WHEN 'key' THEN
+		'Ciphertext under the key ' || (q -> 'exposed_keys' ->> 0) || ' that left the server or was written '
+		|| _ward.report_range((q ->> 'during')::tstzrange) || ', or lies in watched tables' ELSE
+		'Disclosures ' || _ward.report_range((q ->> 'during')::tstzrange)
 		|| coalesce(', ' || string_agg(c.label || ' ' || c.listed, ', ' ORDER BY c.n), ', by anybody')
 		END
 		|| coalesce(', about subjects of class ' || (q ->> 'class'), '')
 	FROM (
 		SELECT x.n, x.label, (SELECT string_agg(e, ' or ') FROM jsonb_array_elements_text(q -> x.field) e) AS listed
 		FROM (VALUES (1, 'by the role', 'roles'), (2, 'from the address', 'clients'), (3, 'by the actor', 'actors'),
-			(4, 'with the application', 'applications'), (5, 'in the session', 'sessions')) x(n, label, field)
+			(4, 'with the application', 'applications'), (5, 'in the session', 'sessions'), (6, 'out of the table', 'relations')) x(n, label, field)
 		WHERE jsonb_typeof(q -> x.field) = 'array'
 	) c;
 END;
@@ -40,6 +49,21 @@ BEGIN ATOMIC
 	FROM generate_series(1, cardinality(facts), 2) i WHERE facts[i + 1] <> '';
 END;
 COMMENT ON FUNCTION _ward.report_facts(text[]) IS 'block of a report: labels and values in turn';
+
+-- The figures of a timeline, where anything was disclosed.
+CREATE FUNCTION _ward.report_timeline_table(bins jsonb) RETURNS jsonb
+	LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT jsonb_build_object('type', 'table', 'caption', 'Figures of the chart, where anything was disclosed',
+		'head', '["From", "People", "Statements", "People, others", "Statements, others"]'::jsonb,
+		'numeric', '[false, true, true, true, true]'::jsonb,
+		'rows', coalesce(jsonb_agg(jsonb_build_array(_ward.report_time((t ->> 'from')::timestamptz), _ward.report_number((t ->> 'people')::bigint),
+			_ward.report_number((t ->> 'statements')::bigint), _ward.report_number((t ->> 'other_people')::bigint),
+			_ward.report_number((t ->> 'other_statements')::bigint)) ORDER BY n)
+			FILTER (WHERE (t ->> 'statements')::bigint + (t ->> 'other_statements')::bigint > 0), '[]'))
+	FROM jsonb_array_elements(bins) WITH ORDINALITY x(t, n);
+END;
+COMMENT ON FUNCTION _ward.report_timeline_table(jsonb) IS 'block of a report: the figures of its timeline';
 
 CREATE FUNCTION _ward.report_blocks(r jsonb) RETURNS jsonb
 	LANGUAGE plpgsql STABLE
@@ -76,13 +100,18 @@ BEGIN
 			'Reported', concat_ws(', ', _ward.report_time((r ->> 'reported_at')::timestamptz), r ->> 'reported_to', r ->> 'report_reference'),
 			'State', concat_ws(': ', r ->> 'state', r ->> 'outcome'),
 			'Sessions', _ward.report_number((r ->> 'session_count')::bigint));
-	SELECT jsonb_agg(_ward.report_question(q) ORDER BY q ->> 'number') INTO rows FROM jsonb_array_elements(r -> 'questions') q;
+	SELECT jsonb_agg(_ward.report_question(q) ORDER BY (q ->> 'number')::integer) INTO rows FROM jsonb_array_elements(r -> 'questions') q;
 	b := b || jsonb_build_object('type', 'text', 'text', 'The people are those of:')
 		|| jsonb_build_object('type', 'list', 'items', rows)
-		|| jsonb_build_object('type', 'text', 'text', 'Certain: values of the person''s row left the server or were written. Possible: the row had only a part in an answer, such as a total, or was read on a path that names nobody.');
+		|| jsonb_build_object('type', 'text', 'text', (
+			SELECT string_agg(x.text, E'\n' ORDER BY x.n)
+			FROM (VALUES (1, 'session', 'Certain: values of the person''s row left the server or were written. Possible: the row had only a part in an answer, such as a total, or was read on a path that names nobody.'),
+				(2, 'storage', 'Of stolen tables, certain: the person''s row stood there at that time. Possible: it is not known whether it did.'),
+				(3, 'key', 'Of a lost key, certain: ciphertext under it left the server with the person''s row. Possible: it lies in a table, was written, or had a part in an answer. What the key opens counts as in clear.')) x(n, kind, text)
+			WHERE x.kind IN (SELECT q ->> 'kind' FROM jsonb_array_elements(r -> 'questions') q)));
 
 	b := b || jsonb_build_object('type', 'heading', 'text', 'When it happened')
-		|| jsonb_build_object('type', 'timeline', 'bins', r -> 'timeline');
+		|| jsonb_build_object('type', 'timeline', 'bins', r -> 'timeline', 'table', _ward.report_timeline_table(r -> 'timeline'));
 
 	SELECT jsonb_agg(jsonb_build_array(x ->> 'name', _ward.report_number((x ->> 'certain')::bigint), _ward.report_number((x ->> 'possible')::bigint),
 		_ward.report_number((x ->> 'notified')::bigint), _ward.report_number((x ->> 'unreachable')::bigint),
@@ -167,6 +196,7 @@ $$;
 COMMENT ON FUNCTION _ward.report_blocks(jsonb) IS 'blocks of a report, to be printed';
 
 REVOKE ALL ON FUNCTION
-	_ward.report_number(bigint), _ward.report_time(timestamptz), _ward.report_question(jsonb), _ward.report_facts(text[]),
+	_ward.report_number(bigint), _ward.report_time(timestamptz), _ward.report_range(tstzrange), _ward.report_question(jsonb),
+	_ward.report_facts(text[]), _ward.report_timeline_table(jsonb),
 	_ward.report_blocks(jsonb)
 	FROM PUBLIC;

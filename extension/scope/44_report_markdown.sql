@@ -45,12 +45,7 @@ BEGIN
 				FROM jsonb_array_elements(b -> 'rows') WITH ORDINALITY x(f, n)) || E'\n';
 			WHEN 'table' THEN part := _ward.report_markdown_table(b -> 'head', b -> 'numeric', b -> 'rows');
 			WHEN 'timeline' THEN part := CASE WHEN jsonb_array_length(b -> 'bins') = 0 THEN E'No disclosure by the server is part of this incident.\n' ELSE
-				_ward.report_markdown_table('["From", "People", "Statements", "People, others", "Statements, others"]', '[false, true, true, true, true]',
-					(SELECT jsonb_agg(jsonb_build_array(_ward.report_time((t ->> 'from')::timestamptz), _ward.report_number((t ->> 'people')::bigint),
-						_ward.report_number((t ->> 'statements')::bigint), _ward.report_number((t ->> 'other_people')::bigint),
-						_ward.report_number((t ->> 'other_statements')::bigint)) ORDER BY n)
-					 FROM jsonb_array_elements(b -> 'bins') WITH ORDINALITY x(t, n)
-					 WHERE (t ->> 'statements')::bigint + (t ->> 'other_statements')::bigint > 0)) END;
+				_ward.report_markdown_table(b -> 'table' -> 'head', b -> 'table' -> 'numeric', b -> 'table' -> 'rows') END;
 		END CASE;
 		out := out || E'\n' || coalesce(part, '');
 	END LOOP;

@@ -169,13 +169,7 @@ BEGIN
 				FROM jsonb_array_elements(b -> 'rows') WITH ORDINALITY x(f, n)));
 			WHEN 'table' THEN part := _ward.report_html_table(b);
 			WHEN 'timeline' THEN part := _ward.report_html_timeline(b -> 'bins')
-				|| _ward.report_html_table(jsonb_build_object('caption', 'Figures of the chart, where anything was disclosed', 'head',
-					'["From", "People", "Statements", "People, others", "Statements, others"]'::jsonb, 'numeric', '[false, true, true, true, true]'::jsonb,
-					'rows', coalesce((SELECT jsonb_agg(jsonb_build_array(_ward.report_time((t ->> 'from')::timestamptz), _ward.report_number((t ->> 'people')::bigint),
-							_ward.report_number((t ->> 'statements')::bigint), _ward.report_number((t ->> 'other_people')::bigint),
-							_ward.report_number((t ->> 'other_statements')::bigint)) ORDER BY n)
-						FROM jsonb_array_elements(b -> 'bins') WITH ORDINALITY x(t, n)
-						WHERE (t ->> 'statements')::bigint + (t ->> 'other_statements')::bigint > 0), '[]')));
+				|| CASE WHEN jsonb_array_length(b -> 'bins') > 0 THEN _ward.report_html_table(b -> 'table') ELSE '' END;
 		END CASE;
 		out := out || coalesce(part, '');
 	END LOOP;

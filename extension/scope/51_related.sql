@@ -2,27 +2,31 @@
 -- does not explain.
 
 CREATE FUNCTION ward.related_sessions(during tstzrange, roles name[] DEFAULT NULL, clients inet[] DEFAULT NULL,
-	actors text[] DEFAULT NULL, applications text[] DEFAULT NULL, sessions text[] DEFAULT NULL)
+	actors text[] DEFAULT NULL, applications text[] DEFAULT NULL, sessions text[] DEFAULT NULL,
+	relations text[] DEFAULT NULL)
 	RETURNS TABLE (session text, role name, actor text, application text, client inet, started timestamptz,
 		likeness integer, why text[], people bigint, statements_shared bigint)
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	IF num_nonnulls(related_sessions.roles, related_sessions.clients, related_sessions.actors, related_sessions.applications, related_sessions.sessions) = 0 THEN
+	IF num_nonnulls(related_sessions.roles, related_sessions.clients, related_sessions.actors, related_sessions.applications, related_sessions.sessions,
+		related_sessions.relations) = 0 THEN
 		RAISE EXCEPTION 'say whose sessions the others are to be like' USING ERRCODE = 'invalid_parameter_value',
-			HINT = 'Give roles, clients, actors, applications or sessions, as to ward.breach_scope().';
+			HINT = 'Give roles, clients, actors, applications, sessions or relations, as to ward.breach_scope().';
 	END IF;
 	PERFORM _ward.scope_check(during, related_sessions.roles, related_sessions.clients, related_sessions.actors,
-		related_sessions.applications, related_sessions.sessions, NULL);
+		related_sessions.applications, related_sessions.sessions, NULL, related_sessions.relations);
 	RETURN QUERY
 	WITH theirs AS MATERIALIZED (
 		SELECT DISTINCT c.* FROM _ward.context c
 		JOIN _ward.scope_contexts(related_sessions.roles, related_sessions.clients, related_sessions.actors,
 			related_sessions.applications, related_sessions.sessions) k ON k.node = c.node AND k.position = c.position
 		-- A context may be older than what was done in it.
-		WHERE during @> c.at OR EXISTS (SELECT FROM _ward.disclosure d WHERE d.node = c.node AND d.context = c.position
-			AND tstzrange(d.first_at, d.last_at, '[]') && during)
+		WHERE (during @> c.at AND related_sessions.relations IS NULL)
+		   OR EXISTS (SELECT FROM _ward.disclosure d WHERE d.node = c.node AND d.context = c.position
+			AND tstzrange(d.first_at, d.last_at, '[]') && during
+			AND (related_sessions.relations IS NULL OR d.relation IN (SELECT k FROM _ward.scope_relations(related_sessions.relations) k)))
 	), asked AS (
 		SELECT DISTINCT t.session FROM theirs t
 	), made AS (
@@ -69,7 +73,7 @@ BEGIN
 	ORDER BY s.likeness DESC, s.started, s.session;
 END
 $$;
-COMMENT ON FUNCTION ward.related_sessions(tstzrange, name[], inet[], text[], text[], text[]) IS
+COMMENT ON FUNCTION ward.related_sessions(tstzrange, name[], inet[], text[], text[], text[], text[]) IS
 	'sessions, at any time, that look like those asked about: same address, actor or login, a role that they made, statements that few others made; the likest first';
 
 -- What was expected comes as plain values: who may see which subjects.
@@ -80,7 +84,7 @@ CREATE FUNCTION _ward.unexplained(of_class text, during tstzrange, who text[], s
 	SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	PERFORM _ward.scope_check(during, NULL, NULL, NULL, NULL, NULL, of_class);
+	PERFORM _ward.scope_check(during, NULL, NULL, NULL, NULL, NULL, of_class, NULL);
 	RETURN QUERY
 	WITH expected AS MATERIALIZED (
 		SELECT e.who, _ward.subject_set_agg(n.number) AS subjects
@@ -131,10 +135,10 @@ COMMENT ON FUNCTION ward.unexplained(text, tstzrange, regclass) IS
 	'certain disclosures that a rule does not explain; the rule is a table or view with the columns who (role or actor) and subject, read with the caller''s rights';
 
 REVOKE ALL ON FUNCTION
-	ward.related_sessions(tstzrange, name[], inet[], text[], text[], text[]),
+	ward.related_sessions(tstzrange, name[], inet[], text[], text[], text[], text[]),
 	_ward.unexplained(text, tstzrange, text[], text[]), ward.unexplained(text, tstzrange, regclass)
 	FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
-	ward.related_sessions(tstzrange, name[], inet[], text[], text[], text[]),
+	ward.related_sessions(tstzrange, name[], inet[], text[], text[], text[], text[]),
 	_ward.unexplained(text, tstzrange, text[], text[]), ward.unexplained(text, tstzrange, regclass)
 	TO ward_officer, ward_auditor, ward_analyst;

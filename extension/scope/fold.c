@@ -33,6 +33,7 @@
 WARD_FUNCTION(ward_scope_fold);
 
 #define FOLD_FETCH 500
+#define FOLD_ARGS 8 /* of the query */
 #define FOLD_WORD_MAX 512
 
 /* ---------------------------------------------------------------- words and sets of them */
@@ -678,21 +679,21 @@ fold_crowds(FoldWork *work)
 static void
 fold_read(FoldWork *work, FunctionCallInfo fcinfo)
 {
-	Oid types[7] = {TSTZRANGEOID, NAMEARRAYOID, INETARRAYOID, TEXTARRAYOID,
-					TEXTARRAYOID, TEXTARRAYOID, TEXTOID};
-	Datum values[7];
-	char nulls[8] = "       ";
+	Oid types[FOLD_ARGS] = {TSTZRANGEOID, NAMEARRAYOID, INETARRAYOID, TEXTARRAYOID,
+							TEXTARRAYOID, TEXTARRAYOID, TEXTOID,	  TEXTARRAYOID};
+	Datum values[FOLD_ARGS];
+	char nulls[FOLD_ARGS + 1] = "        ";
 	Portal portal;
 	MemoryContext each =
 		AllocSetContextCreate(CurrentMemoryContext, "pg_ward fold row", ALLOCSET_DEFAULT_SIZES);
 
-	for (int i = 0; i < 7; i++)
+	for (int i = 0; i < FOLD_ARGS; i++)
 	{
 		values[i] = PG_ARGISNULL(i + 1) ? (Datum) 0 : PG_GETARG_DATUM(i + 1);
 		nulls[i] = PG_ARGISNULL(i + 1) ? 'n' : ' ';
 	}
-	portal = SPI_cursor_open_with_args(NULL, text_to_cstring(PG_GETARG_TEXT_PP(0)), 7, types,
-									   values, nulls, true, 0);
+	portal = SPI_cursor_open_with_args(NULL, text_to_cstring(PG_GETARG_TEXT_PP(0)), FOLD_ARGS,
+									   types, values, nulls, true, 0);
 	for (;;)
 	{
 		SPI_cursor_fetch(portal, true, FOLD_FETCH);

@@ -1,10 +1,10 @@
 /*
  * people.c
- *		ward.breach_scope(): a row for memory person of the groups that fold.c makes.
+ *		ward.breach_scope(): a row for each person of the groups that fold.c makes.
  *
- * Half a million rows of four arrays memory are the most costly part of the answer, so
- * memory is made once, straight into the result: a query that joins groups to their
- * members makes and copies memory row three times.
+ * Half a million rows of four arrays each are the most costly part of the answer, so
+ * each is made once, straight into the result: a query that joins groups to their
+ * members makes and copies each row three times.
  *
  * The wait for the index and the answer are two statements, so that the answer's
  * snapshot is newer than what was waited for.  Where a path named nobody, the answer has
@@ -23,7 +23,7 @@
 
 WARD_FUNCTION(ward_breach_scope);
 
-#define PEOPLE_ARGS 7
+#define PEOPLE_ARGS 8
 #define PEOPLE_COLUMNS 13
 #define PEOPLE_FETCH 500
 
@@ -107,9 +107,9 @@ Datum
 ward_breach_scope(PG_FUNCTION_ARGS)
 {
 	Oid types[PEOPLE_ARGS] = {TSTZRANGEOID, NAMEARRAYOID, INETARRAYOID, TEXTARRAYOID,
-							  TEXTARRAYOID, TEXTARRAYOID, TEXTOID};
+							  TEXTARRAYOID, TEXTARRAYOID, TEXTOID,		TEXTARRAYOID};
 	Datum values[PEOPLE_ARGS];
-	char nulls[PEOPLE_ARGS + 1] = "       ";
+	char nulls[PEOPLE_ARGS + 1] = "        ";
 	People people = {.result = (ReturnSetInfo *) fcinfo->resultinfo};
 	SPITupleTable *rows;
 	MemoryContext memory;
@@ -128,12 +128,12 @@ ward_breach_scope(PG_FUNCTION_ARGS)
 		AllocSetContextCreate(CurrentMemoryContext, "pg_ward scope group", ALLOCSET_DEFAULT_SIZES);
 	row = AllocSetContextCreate(memory, "pg_ward scope row", ALLOCSET_DEFAULT_SIZES);
 	SPI_connect();
-	if (SPI_execute_with_args("SELECT _ward.scope_check($1, $2, $3, $4, $5, $6, $7)", PEOPLE_ARGS,
-							  types, values, nulls, false, 0) != SPI_OK_SELECT)
+	if (SPI_execute_with_args("SELECT _ward.scope_check($1, $2, $3, $4, $5, $6, $7, $8)",
+							  PEOPLE_ARGS, types, values, nulls, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not check the question");
 	portal = SPI_cursor_open_with_args(
-		NULL, "SELECT * FROM _ward.scope_groups($1, $2, $3, $4, $5, $6, $7)", PEOPLE_ARGS, types,
-		values, nulls, false, 0);
+		NULL, "SELECT * FROM _ward.scope_groups($1, $2, $3, $4, $5, $6, $7, $8)", PEOPLE_ARGS,
+		types, values, nulls, false, 0);
 	people.context = memory;
 	for (bool first = true;; first = false)
 	{

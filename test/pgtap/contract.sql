@@ -1,7 +1,7 @@
 -- The SQL contract that no release may change by accident: who may call what, what is
 -- documented, and how privileged functions pin their search_path.
 BEGIN;
-SELECT plan(10);
+SELECT plan(11);
 
 -- The extension's own objects.
 CREATE TEMP VIEW own_function AS
@@ -68,6 +68,13 @@ SELECT is_empty(
 	$$ SELECT format('%I.%I', nspname, relname) FROM own_relation
 	    WHERE nspname = 'ward' AND relkind = 'v' AND obj_description(oid, 'pg_class') IS NULL $$,
 	'each public view has a comment');
+
+-- Whoever reads the scope is in the trail: functions record it themselves.
+SELECT is_empty(
+	$$ SELECT v.viewname FROM pg_views v
+	    WHERE v.schemaname = 'ward' AND v.definition ~ '_ward\.(incident|notification|subject_description)'
+	      AND v.definition !~ ('scope_note_read\(''ward\.' || v.viewname || '''') $$,
+	'each view over incidents and worklists records who reads it');
 
 -- What the rewrite compares opened values by is the base type's equality in all but its
 -- estimates, and goes with the extension.
