@@ -30,14 +30,15 @@ caption { text-align: left; font-weight: bold; padding: .25rem 0; }
 h2 + table caption { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .55rem; border-bottom: 1px solid #c9d3dd; overflow-wrap: anywhere; }
 thead th { background: #e8eef4; border-bottom: 2px solid #1f4e79; vertical-align: bottom; overflow-wrap: normal; }
-tbody th { font-weight: normal; }
+tbody th { font-weight: normal; min-width: 9em; } td { min-width: 5.2em; }
 .n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+thead th.n { white-space: normal; } .short { break-inside: avoid; }
 .bar { width: 18%; padding-left: 0; } .bar svg { display: block; width: 100%; height: 1em; margin-top: .2em; }
 .fails { background: #fdecea; } .fails td:nth-child(2), .limited td:nth-child(2) { font-weight: bold; }
 figure { margin: 1rem 0; break-inside: avoid; } figure svg { width: 100%; height: auto; display: block; }
 figcaption { color: #4a4a4a; font-size: .9rem; }
 thead { display: table-header-group; } tr { break-inside: avoid; }
-@media print { @page { margin: 16mm; } body { font-size: 10pt; margin: 0; max-width: none; padding: 0; } * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } h2 { margin-top: 1.2rem; } }
+@media print { @page { size: A4; margin: 16mm; } * { box-sizing: border-box; } .summary { display: grid; grid-template-columns: repeat(4, 1fr); gap: 3mm; padding-right: 1px; } body { font-size: 10pt; margin: 0; max-width: none; padding: 0; } * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } h2 { margin-top: 1.2rem; } }
 $css$;
 COMMENT ON FUNCTION _ward.report_html_style() IS 'style sheet of the report';
 
@@ -76,7 +77,9 @@ BEGIN
 				round(100 * _ward.report_value(c) / most, 2)) ELSE '' END, '' ORDER BY m)
 		FROM jsonb_array_elements_text(r) WITH ORDINALITY z(c, m))), E'\n' ORDER BY n)
 	INTO body FROM jsonb_array_elements(t -> 'rows') WITH ORDINALITY x(r, n);
-	RETURN format(E'<table>\n<caption>%s</caption>\n<thead><tr>%s</tr></thead>\n<tbody>\n%s\n</tbody>\n</table>\n', _ward.html(t ->> 'caption'), head, body);
+	-- A short table is not cut in print: its head would be left alone at the foot of a page.
+	RETURN format(E'<table%s>\n<caption>%s</caption>\n<thead><tr>%s</tr></thead>\n<tbody>\n%s\n</tbody>\n</table>\n', CASE WHEN jsonb_array_length(t -> 'rows') <= 12 THEN ' class="short"' ELSE '' END,
+		_ward.html(t ->> 'caption'), head, body);
 END
 $$;
 COMMENT ON FUNCTION _ward.report_html_table(jsonb) IS 'table in HTML, with a bar for one of its columns';

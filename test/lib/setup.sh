@@ -12,7 +12,7 @@ ward_packages() {
 		case $purpose in
 			build) echo "make gcc libc6-dev libpq-dev libp11-kit-dev libssl-dev libicu-dev libkrb5-dev openssl postgresql-$version postgresql-server-dev-$version" ;;
 			demo) echo "python3 python3-psycopg2" ;;
-			test) echo "libipc-run-perl libtap-parser-sourcehandler-pgtap-perl postgresql-$version-cron postgresql-$version-pgaudit postgresql-$version-pgtap procps python3 python3-cryptography python3-psycopg2 opensc pgbouncer softhsm2" ;;
+			test) echo "chromium libipc-run-perl libtap-parser-sourcehandler-pgtap-perl postgresql-$version-cron postgresql-$version-pgaudit postgresql-$version-pgtap procps python3 python3-cryptography python3-psycopg2 opensc pgbouncer poppler-utils softhsm2" ;;
 			lint) echo "clang-format clang-tidy cppcheck shellcheck binutils git" ;;
 			fuzz) echo "clang libclang-rt-dev" ;;
 			bench) echo "postgresql-$version-pgaudit python3 python3-psycopg2" ;;

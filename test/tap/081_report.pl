@@ -61,6 +61,22 @@ like($report{html}, qr/x&quot;&gt;&lt;script&gt;alert\(2\)/, 'the actor is there
 unlike($report{markdown}, qr/<(script|img|b>|i>)/, 'no name becomes an element in Markdown');
 like($report{markdown}, qr/^\| société \\\| &lt;script/m, 'a bar in a name does not end a cell');
 
+# The page prints: on paper the text is all there, and each table's head is on each of its pages.
+my $pdf = PostgreSQL::Test::Utils::tempdir() . '/report.pdf';
+my $home = PostgreSQL::Test::Utils::tempdir();
+# What it says on its standard error is not about the page.
+run_command([ 'env', "HOME=$home", 'chromium', '--headless', '--no-sandbox', '--disable-gpu', '--no-pdf-header-footer',
+		"--user-data-dir=$home", "--print-to-pdf=$pdf", "file://$file" ]);
+my ($paper) = run_command([ 'pdftotext', '-layout', $pdf, '-' ]);
+like($paper, qr/Stolen <b>session<\/b> & more.*People by category.*Basis and limits.*Versions of the scope/s, 'the page prints');
+like($paper, qr/société/, 'with the names as they are');
+like($paper, qr/limited/, 'no short word is cut in two');
+my ($page) = grep { /^ *People by society/m } split(/\f/, $paper);
+like($page, qr/People by society.*société.*Ελλάδα/s, 'a short table stands on one page with its heading and its head');
+unlike($paper, qr/secretname|secretphone/, 'and no plaintext of a sealed column');
+my ($fonts) = run_command([ 'pdffonts', $pdf ]);
+unlike($fonts, qr/ no +(yes|no) +(yes|no) +\d+ +\d+$/m, 'all fonts are in the file');
+
 my $facts = $node->safe_psql('postgres', "$as SELECT r ->> 'certain', r ->> 'possible', r -> 'progress' ->> 'notified', r ->> 'reliable',
 	r -> 'columns' -> 0 ->> 'column', r -> 'columns' -> 1 ->> 'certain_clear', jsonb_array_length(r -> 'categories'), r -> 'sessions' -> 0 ->> 'role'
 	FROM (SELECT ward.incident_report($id, 'json')::jsonb AS r) x");
