@@ -23,7 +23,7 @@ RESET ward.actor;
 SET ROLE keys_analyst;
 SELECT ward.open_incident('cards', tstzrange(NULL, NULL), actors => '{keys intruder}') AS id \gset
 SELECT subject LIKE '\\sealed:%' AS armored, category, state FROM ward.worklist WHERE incident = :id;
-SELECT count(*) FROM ward.worklist WHERE incident = :id AND subject LIKE '%N1%';
+SELECT count(*) FROM ward.worklist WHERE incident = :id AND subject IN ('N1', 'N2');
 SELECT ward.set_notification(:id, (SELECT max(subject) FROM ward.worklist WHERE incident = :id), 'notified', 'letter');
 SELECT state, count(*) FROM ward.worklist WHERE incident = :id GROUP BY 1 ORDER BY 1;
 -- with it they are named, and described
