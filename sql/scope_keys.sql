@@ -81,7 +81,7 @@ SELECT ward.open_key_incident('lost key', 'keys.citizens') AS id \gset
 SELECT subject, verdict, columns_clear, columns_sealed, reasons FROM ward.incident_scope(:id) WHERE subject IN ('N4', 'N9') ORDER BY 1;
 SELECT certain, possible, pending, version FROM ward.incidents WHERE incident = :id;
 SELECT subject, category, state FROM ward.worklist WHERE incident = :id AND verdict = 'certain' ORDER BY 1;
-SELECT subject FROM ward.claim_notifications(:id, 1);
+SELECT count(*) FROM ward.claim_notifications(:id, 1);
 SELECT ward.set_notification(:id, 'N4', 'notified', 'letter');
 RESET ROLE;
 SET ROLE keys_blind;
