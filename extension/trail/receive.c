@@ -7,8 +7,9 @@
  * memory before any of it is written, and on disk before it is acknowledged: checksums,
  * tree, and, at each checkpoint, root and signature by a chain of keys that begins with a
  * registered one.  What is behind the last checkpoint is stored, but accepted (shown to
- * the index) only with the next.  Where that does not vouch for it, it is cut off again,
- * and the standby, which keeps everything, has to deliver it anew.
+ * the index) only with the next.  Where that does not vouch for it, and where the standby
+ * connects anew, it is cut off again, and the standby, which keeps everything, has to
+ * deliver it anew.
  *
  * Locks: "WardTrail" 3 is held by whoever receives, also while it writes and flushes: one
  * delivery at a time.  Under it the trail's own lock is not taken; what is wrong is
@@ -571,6 +572,23 @@ trail_receive_locked(TrailDelivery *delivery, ReceiveNode *it, bool *corrupt)
 			trail_receive_forget();
 			return problem;
 		}
+	}
+
+	/*
+	 * A greeting.  What nobody has signed may be another's bytes, behind which the standby
+	 * would find no place to go on from; its own it sends again.
+	 */
+	if (delivery->length == 0 && receive.accepted > 0 && receive.accepted < receive.tree.size)
+	{
+		problem = trail_receive_cut();
+		if (problem == NULL)
+			problem = trail_receive_replay(delivery->node, delivery->trust);
+		if (problem != NULL)
+		{
+			trail_receive_forget();
+			return problem;
+		}
+		trail_receive_look(&it->shown);
 	}
 	if (trail_receive_fits(delivery))
 	{

@@ -266,7 +266,11 @@ trail_ship_read(TrailPosition segment, uint64 offset, uint64 limit, Size *length
 	while (state == TRAIL_FRAME_WHOLE && scan.offset < limit && scan.offset - offset < SHIP_BATCH)
 		state = trail_segment_scan_next(&scan, &leaf, &len, &fault);
 	*length = scan.offset - offset;
-	if (state != TRAIL_FRAME_WHOLE)
+	if (state != TRAIL_FRAME_WHOLE && scan.offset == offset)
+		snprintf(problem, room,
+				 "this trail has no record where the primary's copy of it ends: it was restored "
+				 "from an older copy, or is damaged");
+	else if (state != TRAIL_FRAME_WHOLE)
 		snprintf(problem, room, "this server's trail is damaged: segment %016llx, byte %llu",
 				 (unsigned long long) segment, (unsigned long long) scan.offset);
 	else if ((bytes = malloc(*length)) == NULL ||

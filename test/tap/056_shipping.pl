@@ -111,6 +111,51 @@ query($primary, q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE u
 see($standby, 61 .. 70);
 delivered($standby, 'one', 'a broken link is made again');
 
-$_->stop for $standby, $primary;
-unlike(slurp_file($_->logfile), qr/planted_secret/, 'no log of ' . $_->name . ' has the password') for $primary, $standby;
+# What comes by the wire is not believed.
+$standby->append_conf('postgresql.conf', "ward.trail_conninfo = ''");
+$standby->reload;
+awaits($standby, 'SELECT NOT connected AND NOT configured FROM ward.shipping_status', 'the standby delivers nothing');
+awaits($primary, q{SELECT count(*) = 0 FROM pg_stat_activity WHERE usename = 'shipper'}, 'its session ended');
+see($standby, 71);
+my ($segment, $start) = split /\|/, query($primary, "SELECT segment, start FROM ward.deliver_trail('$name', 0, 0, '', 0, 0)");
+my $bytes = do { local (@ARGV, $/) = sprintf '%s/ward_trail/%016x.trail', $standby->data_dir, $segment; binmode ARGV; <> };
+$bytes = substr $bytes, $start;
+cmp_ok(length $bytes, '>', 30, 'there is something to deliver');
+my $length = unpack 'V', $bytes;
+my $deliver = sub {
+	my ($what, $role, $at) = @_;
+	return fails($primary, sprintf("SELECT ward.deliver_trail('%s', %d, %d, '\\x%s', 0, 0)", $name, $segment, $at // $start, unpack('H*', $what)), extra_params => [ '-U', $role // 'shipper' ]);
+};
+my $flipped = $bytes;
+substr($flipped, 20, 1) = chr(ord(substr $flipped, 20, 1) ^ 1);
+like($deliver->($flipped), qr/WD303: .*refused\n.*fails its checksum/, 'a flipped byte is refused');
+like($deliver->(substr $bytes, 0, 8 + $length - 3), qr/WD303: .*refused\n.*cut short/, 'and a record that is cut short');
+is($deliver->($bytes, 'shipper', $start + 1), '', 'bytes at another place are not taken');
+like($deliver->($bytes, 'reader'), qr/42501/, 'others than ward_shipper deliver nothing');
+like($deliver->($bytes, 'shipper') . fails($primary, "SELECT ward.deliver_trail('" . ('0' x 32) . "', 0, 0, '', 0, 0)", extra_params => [ '-U', 'shipper' ]), qr/WD304: .*refused\n.*not registered/, 'nor does anybody for a node that is not registered');
+is(query($primary, "SELECT ward.sync() > 0; SELECT count(*) > 1 FROM ward.events WHERE kind = 'standby.refused' AND detail ->> 'node' = '$name'"), "t\nt", 'refusals are events');
+# A record with a good checksum that nobody signed: it is stored, but not shown, and cut
+# off when the next checkpoint does not vouch for it.
+($segment, $start) = split /\|/, query($primary, "SELECT segment, start FROM ward.deliver_trail('$name', 0, 0, '', 0, 0)");
+my $forged = "python3 - <<'EOF'\nimport importlib.machinery as m, importlib.util as u, os, sys, struct\nsys.dont_write_bytecode = True\nl = m.SourceFileLoader('w', '$tool')\ns = u.spec_from_loader('w', l)\nw = u.module_from_spec(s)\nl.exec_module(w)\nleaf = b'\\x05\\x01' + struct.pack('<qI', 1, 0) + b'\\x00\\x05evil\\x00'\nprint((struct.pack('<I', len(leaf)) + struct.pack('<I', w.crc32c(struct.pack('<I', len(leaf)) + leaf)) + leaf).hex())\nEOF\n";
+my $leaf = `$forged`;
+chomp $leaf;
+is($deliver->(pack 'H*', $leaf), '', 'a forged record with a good checksum is stored');
+is(query($primary, "SELECT ward.sync() > 0; SELECT count(*) FROM _ward.event WHERE kind = 'evil'"), "t\n0", 'but not shown before it is signed');
+my $refused = query($primary, "SELECT received FROM ward.standby_status WHERE name = 'one'");
+$standby->append_conf('postgresql.conf', $ship);
+$standby->reload;
+delivered($standby, 'one', 'the standby goes on');
+is(query($primary, "SELECT verified FROM ward.verify_standby('one')"), 't', 'and the forged record is gone');
+is(query($primary, "SELECT ward.sync() > 0; SELECT count(*) FROM _ward.event WHERE kind = 'evil'"), "t\n0", 'from the copy and from the index');
+like(scope(), qr/,70,71$/, 'where all that was read is');
+
+$standby->stop;
+$primary->stop;
+for my $node ($primary, $standby)
+{
+	# The server itself logs a setting that a reload has changed.
+	(my $log = slurp_file($node->logfile)) =~ s/.*LOG:  parameter "ward.trail_conninfo" changed to .*//g;
+	unlike($log, qr/planted_secret/, 'no log of ' . $node->name . ' has the password');
+}
 done_testing();
