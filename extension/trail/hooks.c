@@ -1,11 +1,12 @@
 /*
  * hooks.c
- *		Every hook of the trail layer; dispatch only.
+ *		Every hook of the trail layer, and the registration of its processes; dispatch only.
  */
 #include "trail/index_int.h"
 #include "trail/trail_int.h"
 
 #include "miscadmin.h"
+#include "postmaster/bgworker.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
@@ -14,6 +15,25 @@
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 static ProcessUtility_hook_type prev_utility_hook = NULL;
+
+/* See trail_int.h. */
+void
+trail_worker_register(const char *function, const char *name, bool primary)
+{
+	BackgroundWorker worker = {0};
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | (primary ? BGWORKER_BACKEND_DATABASE_CONNECTION : 0);
+	worker.bgw_start_time =
+		primary ? BgWorkerStart_RecoveryFinished : BgWorkerStart_ConsistentState;
+	worker.bgw_restart_time = 5;
+	strlcpy(worker.bgw_library_name, "pg_ward", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, function, BGW_MAXLEN);
+	strlcpy(worker.bgw_name, name, BGW_MAXLEN);
+	strlcpy(worker.bgw_type, name, BGW_MAXLEN);
+	/* It would begin a trail, or take up that of the server that is upgraded. */
+	if (!IsBinaryUpgrade)
+		RegisterBackgroundWorker(&worker);
+}
 
 static void
 trail_shmem_request(void)

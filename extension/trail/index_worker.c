@@ -46,18 +46,7 @@ extern PGDLLEXPORT void ward_index_worker(Datum arg);
 void
 trail_index_worker_register(void)
 {
-	BackgroundWorker worker = {0};
-
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = 5;
-	strlcpy(worker.bgw_library_name, "pg_ward", BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "ward_index_launcher", BGW_MAXLEN);
-	strlcpy(worker.bgw_name, "pg_ward index launcher", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "pg_ward index launcher", BGW_MAXLEN);
-	/* It would begin a trail, or take up that of the server that is upgraded. */
-	if (!IsBinaryUpgrade)
-		RegisterBackgroundWorker(&worker);
+	trail_worker_register("ward_index_launcher", "pg_ward index launcher", true);
 	trail_record_notify = trail_index_table_appended;
 	trail_receive_notify = trail_index_table_delivered;
 }

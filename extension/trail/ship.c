@@ -91,17 +91,7 @@ trail_ship_shmem_init(LWLock *lock)
 void
 trail_ship_register(void)
 {
-	BackgroundWorker worker = {0};
-
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS;
-	worker.bgw_start_time = BgWorkerStart_ConsistentState;
-	worker.bgw_restart_time = 5;
-	strlcpy(worker.bgw_library_name, "pg_ward", BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "ward_trail_shipper", BGW_MAXLEN);
-	strlcpy(worker.bgw_name, "pg_ward trail shipper", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "pg_ward trail shipper", BGW_MAXLEN);
-	if (!IsBinaryUpgrade)
-		RegisterBackgroundWorker(&worker);
+	trail_worker_register("ward_trail_shipper", "pg_ward trail shipper", false);
 }
 
 /* ---------------------------------------------------------------- telling */

@@ -102,19 +102,8 @@ trail_signer_shmem_init(LWLock *lock)
 void
 trail_signer_register(void)
 {
-	BackgroundWorker worker = {0};
-
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS;
 	/* A standby signs its own trail. */
-	worker.bgw_start_time = BgWorkerStart_ConsistentState;
-	worker.bgw_restart_time = 5;
-	strlcpy(worker.bgw_library_name, "pg_ward", BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "ward_trail_signer", BGW_MAXLEN);
-	strlcpy(worker.bgw_name, "pg_ward trail signer", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "pg_ward trail signer", BGW_MAXLEN);
-	/* It would begin a trail, or take up that of the server that is upgraded. */
-	if (!IsBinaryUpgrade)
-		RegisterBackgroundWorker(&worker);
+	trail_worker_register("ward_trail_signer", "pg_ward trail signer", false);
 }
 
 /* A copy of the signer's status. */

@@ -593,4 +593,12 @@ extern void trail_record_varint(StringInfo into, uint64 value);
 extern void trail_record_fixed(StringInfo into, uint64 value, int bytes);
 extern void trail_record_string(StringInfo into, const char *value);
 
+/* ---- hooks.c ---- */
+
+/*
+ * Registers a process of the layer.  primary: it has databases, and waits until recovery
+ * is over; else it also runs on a standby.
+ */
+extern void trail_worker_register(const char *function, const char *name, bool primary);
+
 #endif /* WARD_TRAIL_INT_H */
