@@ -45,6 +45,31 @@ SET ward.actor = 'table 5';
 EXECUTE t_before(1);
 RESET ward.actor;
 SELECT pg_temp.who('table 5') AS nobody;
+-- They hold at once in their own transaction, the second as the first, and after one is undone.
+BEGIN;
+SELECT ward.watch('tlink', 'a', 'tp');
+SET LOCAL ward.actor = 'table 6';
+SELECT note FROM tlink WHERE id = 1;
+ROLLBACK;
+BEGIN;
+SELECT ward.watch('tlink', 'a', 'tp');
+SET LOCAL ward.actor = 'table 7';
+SELECT note FROM tlink WHERE id = 1;
+SAVEPOINT one;
+SELECT ward.unwatch('tlink', 'a');
+SET LOCAL ward.actor = 'table 8';
+SELECT note FROM tlink WHERE id = 1;
+ROLLBACK TO one;
+SET LOCAL ward.actor = 'table 9';
+SELECT note FROM tlink WHERE id = 1;
+ROLLBACK;
+SELECT pg_temp.who('table 6') AS first, pg_temp.who('table 7') AS second, pg_temp.who('table 8') AS unwatched, pg_temp.who('table 9') AS again;
+-- Not while this session is in the middle of reading the table.
+BEGIN;
+DECLARE reading CURSOR FOR SELECT note FROM tlink;
+FETCH 1 FROM reading;
+SELECT ward.watch('tlink', 'a', 'tp');
+ROLLBACK;
 
 -- Partitions: with columns in another order, made later, attached, detached.
 CREATE TABLE tpart (id int, person_id int, note text) PARTITION BY RANGE (id);

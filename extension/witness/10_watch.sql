@@ -28,30 +28,40 @@ CREATE FUNCTION _ward.invalidate(target oid) RETURNS void
 	AS 'MODULE_PATHNAME', 'ward_invalidate';
 REVOKE ALL ON FUNCTION _ward.invalidate(oid) FROM PUBLIC;
 
+CREATE FUNCTION _ward.watch_numbered() RETURNS trigger
+	LANGUAGE plpgsql SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+	AS $$
+BEGIN
+	SELECT a.attnum INTO NEW.attnum FROM pg_catalog.pg_attribute a
+	 WHERE a.attrelid = NEW.target AND a.attname = NEW.subject AND NOT a.attisdropped;
+	SELECT a.attnum INTO NEW.follows_attnum FROM pg_catalog.pg_attribute a
+	 WHERE a.attrelid = NEW.follows AND a.attname = NEW.follows_column AND NOT a.attisdropped;
+	RETURN NEW;
+END
+$$;
+REVOKE ALL ON FUNCTION _ward.watch_numbered() FROM PUBLIC;
+CREATE TRIGGER watch_numbered BEFORE INSERT OR UPDATE ON _ward.watch
+	FOR EACH ROW EXECUTE FUNCTION _ward.watch_numbered();
+
+-- After the row stands: what a session reads again before that would be the old state.
 CREATE FUNCTION _ward.watch_changed() RETURNS trigger
 	LANGUAGE plpgsql SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
 	AS $$
 BEGIN
-	IF TG_OP <> 'DELETE' THEN
-		SELECT a.attnum INTO NEW.attnum FROM pg_catalog.pg_attribute a
-		 WHERE a.attrelid = NEW.target AND a.attname = NEW.subject AND NOT a.attisdropped;
-		SELECT a.attnum INTO NEW.follows_attnum FROM pg_catalog.pg_attribute a
-		 WHERE a.attrelid = NEW.follows AND a.attname = NEW.follows_column AND NOT a.attisdropped;
-	END IF;
 	PERFORM _ward.invalidate('_ward.watch'::regclass);
 	IF TG_OP <> 'INSERT' THEN
 		PERFORM _ward.invalidate(OLD.target);
 	END IF;
-	IF TG_OP = 'DELETE' THEN
-		RETURN OLD;
+	IF TG_OP <> 'DELETE' THEN
+		PERFORM _ward.invalidate(NEW.target);
 	END IF;
-	PERFORM _ward.invalidate(NEW.target);
-	RETURN NEW;
+	RETURN NULL;
 END
 $$;
 REVOKE ALL ON FUNCTION _ward.watch_changed() FROM PUBLIC;
-CREATE TRIGGER watch_changed BEFORE INSERT OR UPDATE OR DELETE ON _ward.watch
+CREATE TRIGGER watch_changed AFTER INSERT OR UPDATE OR DELETE ON _ward.watch
 	FOR EACH ROW EXECUTE FUNCTION _ward.watch_changed();
 
 -- How the values of a column of this type name people; NULL where they can't.
@@ -264,7 +274,7 @@ BEGIN
 	END IF;
 	-- Writers and readers that are under way finish first: what they saw before the
 	-- watch they saw unwatched, and the trail says from when on it holds.
-	EXECUTE pg_catalog.format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', target);
+	EXECUTE pg_catalog.format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', target);
 	INSERT INTO _ward.watch (target, subject, class, key, follows, follows_column)
 		VALUES (target, subject, class, key, follows, follows_column)
 		ON CONFLICT ON CONSTRAINT watch_pkey DO UPDATE SET class = excluded.class, key = excluded.key,

@@ -5,6 +5,7 @@
  * The truth is _ward.watch.  The cache is thrown away whole when that table, a
  * watched table or a descendant of one changes (ward.watch sends the
  * invalidations), so it is never older than the locks that a statement holds.
+ * The transaction that changes a watch itself reads it again at once, and as it ends.
  * A statement pins the entries that it uses; a stale entry is freed when the last
  * pin goes.
  *
@@ -24,6 +25,7 @@
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
+#include "commands/tablecmds.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -65,6 +67,7 @@ static HTAB *watch_entries = NULL;
 static List *watch_rows = NIL;
 static Oid watch_table = InvalidOid;
 static bool watch_valid = false;
+static bool watch_changing = false; /* this transaction changes what is watched */
 
 static void
 witness_watch_forget(Datum arg, Oid relid)
@@ -87,10 +90,34 @@ witness_watch_forget_schema(Datum arg, int cacheid, uint32 hashvalue)
 	watch_valid = false;
 }
 
+/*
+ * What a transaction has seen of its own change may be undone, or be put off as it is
+ * prepared.
+ */
+static void
+witness_watch_transaction(XactEvent event, void *arg)
+{
+	if (!watch_changing)
+		return;
+	watch_valid = false;
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+		watch_changing = false;
+}
+
+static void
+witness_watch_subtransaction(SubXactEvent event, SubTransactionId own, SubTransactionId parent,
+							 void *arg)
+{
+	if (watch_changing)
+		watch_valid = false;
+}
+
 /* Called once, from witness_init(). */
 void
 witness_watch_init(void)
 {
+	RegisterXactCallback(witness_watch_transaction, NULL);
+	RegisterSubXactCallback(witness_watch_subtransaction, NULL);
 	CacheRegisterRelcacheCallback(witness_watch_forget, (Datum) 0);
 	CacheRegisterSyscacheCallback(NAMESPACEOID, witness_watch_forget_schema, (Datum) 0);
 }
@@ -592,17 +619,36 @@ ward_invalidate(PG_FUNCTION_ARGS)
 	relids = find_all_inheritors(relid, NoLock, NULL);
 	foreach (lc, relids)
 		CacheInvalidateRelcacheByRelid(lfirst_oid(lc));
+	/* Our own messages come at the command's end, if it wrote anything, and not at an abort. */
+	watch_changing = true;
+	watch_valid = false;
 	PG_RETURN_VOID();
 }
 
 WARD_FUNCTION(ward_watch_fits);
 
-/* Raises WD401 where a table's watch does not fit the table. */
+/*
+ * Raises WD401 where a table's watch does not fit the table, and 55006 where this session
+ * is in the middle of reading it: it would go on unwatched.
+ */
 Datum
 ward_watch_fits(PG_FUNCTION_ARGS)
 {
-	WitnessRelation *relation = witness_watch_pin(PG_GETARG_OID(0));
+	Oid relid = PG_GETARG_OID(0);
+	WitnessRelation *relation;
+	List *relids = find_all_inheritors(relid, AccessShareLock, NULL);
+	ListCell *lc;
 
+	foreach (lc, relids)
+	{
+		Relation table = try_table_open(lfirst_oid(lc), AccessShareLock);
+
+		if (table == NULL)
+			continue;
+		CheckTableNotInUse(table, "watch");
+		table_close(table, NoLock);
+	}
+	relation = witness_watch_pin(relid);
 	if (relation != NULL)
 		witness_watch_release(relation);
 	PG_RETURN_VOID();
