@@ -78,6 +78,81 @@ END
 $$;
 COMMENT ON FUNCTION _ward.scope_check_relations(text[]) IS 'refuses names of tables that were never watched';
 
+-- Descriptions of relations: as the trail gave them, and (under the table's negative
+-- number) as what is watched is now, also where the trail has none yet.
+CREATE FUNCTION _ward.scope_described()
+	RETURNS TABLE (relation bigint, schema_name name, relation_name name, attnums int2[], columns text[],
+		subject_attnums int2[], classes text[])
+	LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT r.relation, r.schema_name, r.relation_name, r.attnums, r.columns, r.subject_attnums, r.classes
+	FROM _ward.relation_version r
+	UNION ALL
+	SELECT -w.target::oid::bigint, n.nspname, c.relname, a.attnums, a.columns, w.attnums, w.classes
+	FROM (SELECT x.target, array_agg(x.attnum) AS attnums, array_agg(x.class) AS classes FROM _ward.watch x GROUP BY x.target) w
+	JOIN pg_class c ON c.oid = w.target JOIN pg_namespace n ON n.oid = c.relnamespace,
+	LATERAL (SELECT array_agg(k.attnum) AS attnums, array_agg(k.attname::text) AS columns
+			 FROM pg_attribute k WHERE k.attrelid = c.oid AND k.attnum > 0 AND NOT k.attisdropped) a;
+END;
+COMMENT ON FUNCTION _ward.scope_described() IS 'descriptions of watched relations, from the trail and as they are now';
+
+-- Was a column watched at some moment of this time, by what the trail says? NULL: it says nothing.
+CREATE FUNCTION _ward.scope_was_watched(relation text, subject text, since timestamptz, until timestamptz) RETURNS boolean
+	LANGUAGE sql STABLE
+BEGIN ATOMIC
+	WITH change AS (
+		SELECT e.kind = 'watch.added' AS on, e.at, e.position FROM _ward.event e
+		WHERE e.kind IN ('watch.added', 'watch.removed')
+		  AND e.detail ->> 'relation' = scope_was_watched.relation AND e.detail ->> 'subject' = scope_was_watched.subject
+	)
+	SELECT coalesce(
+		(SELECT true FROM change c WHERE c.at >= scope_was_watched.since AND c.at <= scope_was_watched.until LIMIT 1),
+		(SELECT c.on FROM change c WHERE c.at < scope_was_watched.since ORDER BY c.at DESC, c.position DESC LIMIT 1),
+		(SELECT NOT c.on FROM change c ORDER BY c.at, c.position LIMIT 1));
+END;
+COMMENT ON FUNCTION _ward.scope_was_watched(text, text, timestamptz, timestamptz) IS 'was a column watched then?';
+
+-- While statements went on without evidence (ward.on_trail_failure = allow), anybody may
+-- have seen all of every watched table: nobody knows whose statements they were. Only
+-- sessions that are known to have begun later can't be among them.
+CREATE FUNCTION _ward.scope_gaps(during tstzrange, sessions text[], subject_class text, relations text[])
+	RETURNS TABLE (subject_class text, certain boolean, relation bigint, subject_attnum int2, columns_clear int2[],
+		columns_sealed int2[], session text, reason text, first_seen timestamptz, last_seen timestamptz,
+		first_position bigint, last_position bigint, subjects bytea, statements bytea)
+	LANGUAGE sql STABLE
+	SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	WITH gap AS MATERIALIZED (
+		SELECT g.* FROM _ward.trail_gaps() g
+		WHERE tstzrange(g.since, g.until, '[]') && scope_gaps.during
+		  AND (scope_gaps.sessions IS NULL OR EXISTS (
+			SELECT FROM unnest(scope_gaps.sessions) s
+			WHERE CASE WHEN s ~ '^[0-9a-f]{1,15}\.[0-9a-f]+$'
+					THEN to_timestamp(('x' || lpad(split_part(s, '.', 1), 16, '0'))::bit(64)::bigint) <= g.until ELSE true END))
+	), watched AS (
+		SELECT g.*, w.class, -w.target::oid::bigint AS relation, w.attnum
+		FROM gap g, _ward.watch w
+		WHERE coalesce(_ward.scope_was_watched(w.target::text, w.subject, g.since, g.until), w.added_at <= g.until)
+		  AND (scope_gaps.relations IS NULL
+			   OR w.target IN (SELECT i FROM unnest(scope_gaps.relations) k, _ward.scope_relids(k) i))
+		UNION ALL
+		-- What is no longer watched, by its last description.
+		(SELECT DISTINCT ON (g.position, g.node, r.relid, s.attnum) g.*, s.class, r.relation, s.attnum
+		FROM gap g, _ward.relation_version r, unnest(r.subject_attnums, r.classes) s(attnum, class)
+		WHERE NOT EXISTS (SELECT FROM _ward.watch w WHERE w.target = r.relid AND w.attnum = s.attnum)
+		  AND coalesce(_ward.scope_was_watched(format('%I.%I', r.schema_name, r.relation_name),
+				r.columns[array_position(r.attnums, s.attnum)], g.since, g.until), true)
+		  AND (scope_gaps.relations IS NULL OR r.relation IN (SELECT k FROM _ward.scope_relations(scope_gaps.relations) k))
+		ORDER BY g.position, g.node, r.relid, s.attnum, r.relation DESC)
+	)
+	SELECT w.class, false, w.relation, w.attnum, d.attnums, '{}'::int2[], NULL::text, 'trail.gap',
+		   w.since, w.until, w.position, w.position, NULL::bytea, _ward.subject_set('{}')
+	FROM watched w JOIN _ward.scope_described() d ON d.relation = w.relation
+	WHERE scope_gaps.subject_class IS NULL OR w.class = scope_gaps.subject_class;
+END;
+COMMENT ON FUNCTION _ward.scope_gaps(tstzrange, text[], text, text[]) IS
+	'what may have been disclosed while statements went on without evidence, like rows of the index';
+
 -- The index's rows that a question means, with what the scope says of them. One
 -- place decides what is certain: the row itself, or values of it, left the server or
 -- were written; all else is possible, and its reason says why.
@@ -122,7 +197,10 @@ BEGIN ATOMIC
 	  AND tstzrange(d.first_at, d.last_at, '[]') && scope_disclosures.during
 	  AND (scope_disclosures.subject_class IS NULL OR d.subject_class = scope_disclosures.subject_class)
 	  AND (scope_disclosures.relations IS NULL
-		   OR d.relation IN (SELECT k FROM _ward.scope_relations(scope_disclosures.relations) k));
+		   OR d.relation IN (SELECT k FROM _ward.scope_relations(scope_disclosures.relations) k))
+	UNION ALL
+	SELECT g.* FROM _ward.scope_gaps(scope_disclosures.during, scope_disclosures.sessions, scope_disclosures.subject_class,
+		scope_disclosures.relations) g;
 END;
 COMMENT ON FUNCTION _ward.scope_disclosures(tstzrange, name[], inet[], text[], text[], text[], text, text[]) IS
 	'rows of the index that a question means';
@@ -222,6 +300,10 @@ BEGIN
 	JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
 		AND a.attname = r.columns[array_position(r.attnums, scope_everybody.subject_attnum)]
 	WHERE r.relation = scope_everybody.relation;
+	IF NOT FOUND THEN
+		SELECT w.target, w.subject AS attname, w.class INTO target_column
+		FROM _ward.watch w WHERE w.target = (-scope_everybody.relation)::oid AND w.attnum = scope_everybody.subject_attnum;
+	END IF;
 	IF NOT FOUND THEN
 		RETURN NULL;
 	END IF;
@@ -340,6 +422,8 @@ COMMENT ON FUNCTION _ward.scope_groups(tstzrange, name[], inet[], text[], text[]
 REVOKE ALL ON FUNCTION
 	_ward.scope_contexts(name[], inet[], text[], text[], text[]),
 	_ward.scope_relids(text), _ward.scope_relations(text[]), _ward.scope_check_relations(text[]),
+	_ward.scope_described(), _ward.scope_was_watched(text, text, timestamptz, timestamptz),
+	_ward.scope_gaps(tstzrange, text[], text, text[]),
 	_ward.scope_disclosures(tstzrange, name[], inet[], text[], text[], text[], text, text[]),
 	_ward.scope_kinds(text),
 	_ward.scope_number(text, oid, text),

@@ -26,7 +26,7 @@ AS $$
 	-- column seen in clear.
 	WITH key AS MATERIALIZED (
 		SELECT coalesce(array_agg(DISTINCT k), '{}') AS names
-		FROM _ward.relation_version r,
+		FROM _ward.scope_described() r,
 			unnest(_ward.column_names(r.schema_name, r.relation_name, r.attnums, r.columns, r.subject_attnums)) k
 	), g AS MATERIALIZED (
 		SELECT * FROM _ward.scope_groups($1, $2, $3, $4, $5, $6, $7, $8)
@@ -43,15 +43,16 @@ AS $$
 		SELECT d.subject_class, d.certain, d.session, _ward.subject_set_count(_ward.subject_set_union(d.statements)) AS statements
 		FROM d GROUP BY d.subject_class, d.certain, d.session
 	), traffic AS (
-		SELECT p.subject_class, p.certain, sum(p.statements)::bigint AS statements, count(*) AS sessions
+		SELECT p.subject_class, p.certain, sum(p.statements)::bigint AS statements, count(p.session) AS sessions
 		FROM per_session p GROUP BY p.subject_class, p.certain
 	), whole AS MATERIALIZED (
 		-- Nobody may take an answer from a trail that was tampered with for the truth, least
 		-- of all an empty one.
 		SELECT _ward.scope_distrust() AS distrust
 	), unnamed AS (
-		SELECT d.subject_class, d.certain, count(*) FILTER (WHERE d.subjects IS NULL) AS rows,
-			   count(*) FILTER (WHERE d.reason IN ('null_key', 'dangling_key')) AS keyless
+		SELECT d.subject_class, d.certain, count(*) FILTER (WHERE d.subjects IS NULL AND d.reason IS DISTINCT FROM 'trail.gap') AS rows,
+			   count(*) FILTER (WHERE d.reason IN ('null_key', 'dangling_key')) AS keyless,
+			   count(*) FILTER (WHERE d.reason = 'trail.gap') AS gaps
 		FROM d GROUP BY d.subject_class, d.certain
 	)
 	SELECT t.subject_class, CASE WHEN t.certain THEN 'certain' WHEN NOT t.certain THEN 'possible' ELSE 'unknown' END,
@@ -64,6 +65,8 @@ AS $$
 		   ARRAY(SELECT DISTINCT k FROM g, unnest(g.reasons) k
 				 WHERE g.subject_class = t.subject_class AND g.certain = t.certain ORDER BY k),
 		   nullif(concat_ws('; ', x.distrust,
+			   CASE WHEN u.gaps > 0
+					THEN 'statements went on without evidence, by nobody knows whom: all who are in the watched tables now are counted' END,
 			   CASE WHEN u.rows > 0
 					THEN 'read on a path that names nobody: all who are in the table now are counted; whoever was deleted since is not' END,
 			   CASE WHEN u.keyless > 0
@@ -123,7 +126,14 @@ BEGIN
 	LEFT JOIN _ward.statement s ON s.fingerprint = d.fingerprint
 	WHERE d.subject_class = subject_history.class
 	  AND (d.subjects IS NULL OR _ward.subject_set_contains(d.subjects, subject_history.subject))
-	ORDER BY d.first_at, d.first_position;
+	UNION ALL
+	SELECT g.first_seen, g.last_seen, NULL, NULL, NULL, NULL, NULL, NULL,
+		   format('%I.%I', r.schema_name, r.relation_name), 'possible', _ward.manner_name(5::int2), g.reason,
+		   _ward.column_names(r.schema_name, r.relation_name, r.attnums, r.columns, g.columns_clear), '{}',
+		   0, NULL, g.first_position, g.last_position
+	FROM _ward.scope_gaps(tstzrange(NULL, NULL), NULL, subject_history.class, NULL) g
+	JOIN _ward.scope_described() r ON r.relation = g.relation
+	ORDER BY 1, 17;
 END
 $$;
 COMMENT ON FUNCTION ward.subject_history(text, bigint) IS

@@ -33,6 +33,8 @@ BEGIN
 		FROM _ward.incident_question q, LATERAL _ward.scope_disclosures(q.during, q.roles, q.clients, q.actors, q.applications,
 			q.sessions, q.subject_class, q.relations) d
 		WHERE q.incident = report_timeline.incident AND q.until_version IS NULL AND q.kind = 'session'
+		  -- A gap in the trail has no statements to show.
+		  AND d.session IS NOT NULL
 		UNION ALL
 		SELECT d.first_at, d.last_at
 		FROM _ward.incident_question q JOIN _ward.disclosure d ON tstzrange(d.first_at, d.last_at, '[]') && q.during

@@ -519,7 +519,7 @@ fold_read_columns(FoldWork *work)
 	if (SPI_execute("SELECT r.relation, a.attnum, "
 					"(_ward.column_names(r.schema_name, r.relation_name, r.attnums, r.columns, "
 					"ARRAY[a.attnum]))[1] "
-					"FROM _ward.relation_version r, pg_catalog.unnest(r.attnums) a(attnum)",
+					"FROM _ward.scope_described() r, pg_catalog.unnest(r.attnums) a(attnum)",
 					true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the columns of watched relations");
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -621,6 +621,7 @@ fold_disclosure(FoldWork *work, HeapTuple row, TupleDesc desc)
 	bool isnull;
 	Datum subjects = SPI_getbinval(row, desc, COLUMN_SUBJECTS, &isnull);
 	int64 relation;
+	char *session;
 	bytea *bytes;
 	TrailSubjectSet *set;
 
@@ -631,8 +632,9 @@ fold_disclosure(FoldWork *work, HeapTuple row, TupleDesc desc)
 	add->clear = fold_columns(work, relation, SPI_getbinval(row, desc, COLUMN_CLEAR, &isnull));
 	add->sealed = fold_columns(work, relation, SPI_getbinval(row, desc, COLUMN_SEALED, &isnull));
 	memset(&add->sessions, 0, sizeof(FoldSessions));
-	fold_sessions_add(work->context, &add->sessions,
-					  fold_word(&work->sessions, SPI_getvalue(row, desc, COLUMN_SESSION)));
+	session = SPI_getvalue(row, desc, COLUMN_SESSION);
+	if (session != NULL)
+		fold_sessions_add(work->context, &add->sessions, fold_word(&work->sessions, session));
 	add->reasons = fold_single(&work->reasons, SPI_getvalue(row, desc, COLUMN_REASON));
 	add->first_seen = DatumGetTimestampTz(SPI_getbinval(row, desc, COLUMN_FIRST_SEEN, &isnull));
 	add->last_seen = DatumGetTimestampTz(SPI_getbinval(row, desc, COLUMN_LAST_SEEN, &isnull));

@@ -164,6 +164,33 @@ REVOKE ALL ON FUNCTION ward.sync(), ward.rebuild_index(), _ward.trail_end() FROM
 GRANT EXECUTE ON FUNCTION ward.sync() TO ward_officer, ward_auditor, ward_analyst;
 GRANT EXECUTE ON FUNCTION ward.rebuild_index() TO ward_auditor;
 
+CREATE FUNCTION _ward.trail_gaps_known(OUT since timestamptz, OUT until timestamptz, OUT records_lost bigint, OUT "position" bigint)
+	RETURNS SETOF record
+	LANGUAGE c STRICT VOLATILE PARALLEL RESTRICTED
+	AS 'MODULE_PATHNAME', 'ward_trail_gaps_known';
+COMMENT ON FUNCTION _ward.trail_gaps_known() IS
+	'the gap of this server''s trail that is open now, and the last ones since its start that the trail tells';
+
+-- Times in which statements went on without evidence (ward.on_trail_failure = allow), on
+-- this server or on a standby. Whose they were nobody knows. One that is open now is not in
+-- the trail yet, and one that ended a moment ago not in the index.
+CREATE FUNCTION _ward.trail_gaps()
+	RETURNS TABLE (since timestamptz, until timestamptz, open boolean, records_lost text, node text, "position" bigint)
+	LANGUAGE sql STABLE
+	SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT CASE WHEN e.detail ->> 'from' ~ '^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}\+00$'
+				THEN least((e.detail ->> 'from')::timestamptz, e.at) ELSE '-infinity' END,
+		   e.at, false, e.detail ->> 'records_lost', e.node, e.position
+	FROM _ward.event e WHERE e.kind = 'trail.gap'
+	UNION ALL
+	SELECT g.since, coalesce(g.until, clock_timestamp()), g.until IS NULL, g.records_lost::text, t.node, coalesce(g.position, t.records)
+	FROM _ward.trail_gaps_known() g, _ward.trail_state() t
+	WHERE NOT EXISTS (SELECT FROM _ward.event e WHERE e.node = t.node AND e.position = g.position);
+END;
+COMMENT ON FUNCTION _ward.trail_gaps() IS 'times in which statements went on without evidence';
+REVOKE ALL ON FUNCTION _ward.trail_gaps_known(), _ward.trail_gaps() FROM PUBLIC;
+
 CREATE VIEW ward.disclosures AS
 	SELECT d.minute, c.session, c.session_role AS role, c.current_role_name, c.actor, c.actor_source, c.application, c.client,
 		   d.first_at, d.last_at,

@@ -294,9 +294,12 @@ trail_record_cluster_event(const char *kind, const TrailField *fields, int nfiel
 	return trail_record_event_any(kind, fields, nfields, true);
 }
 
-/* For append.c: an event that says how this trail came up. */
+/*
+ * For append.c and gap.c: an event that says how this trail came up, or what it lacks;
+ * of the whole cluster, whoever met it first.
+ */
 TrailPosition
 trail_record_started(const char *kind, const TrailField *fields, int nfields)
 {
-	return trail_record_event_body(kind, fields, nfields, false);
+	return trail_record_event_body(kind, fields, nfields, true);
 }

@@ -617,6 +617,7 @@ trail_signer_watch_size(void)
 static bool
 trail_signer_work(TrailFault *fault)
 {
+	trail_gap_try_close();
 	if (signer_slot < 0)
 		return trail_signer_set_up(fault);
 	if (!trail_signer_destroy_leftover(fault))

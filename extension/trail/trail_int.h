@@ -262,6 +262,7 @@ extern Size trail_gap_shmem_size(void);
 extern void trail_gap_shmem_init(void);
 extern bool trail_gap_allows(const TrailFault *fault);
 extern void trail_gap_close(void);
+extern void trail_gap_try_close(void);
 
 /* ---- note.c: checkpoints as C2SP signed notes ---- */
 

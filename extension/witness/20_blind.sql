@@ -48,6 +48,11 @@ BEGIN ATOMIC
 			   s.at, 'start', true, NULL, NULL, NULL, 'all databases',
 			   'the server was down, or ran without pg_ward', '{}'::jsonb, s.node, s.position
 		FROM starts s
+		UNION ALL
+		SELECT g.since, CASE WHEN NOT g.open THEN g.until END, 'gap', true, NULL, NULL, NULL, 'watched tables of all databases',
+			   'statements went on without evidence (ward.on_trail_failure = allow)',
+			   jsonb_build_object('records_lost', g.records_lost), g.node, g.position
+		FROM _ward.trail_gaps() g
 	)
 	SELECT b.since, b.until, b.path, b.widens, b.role, b.session, b.client, b.reach, b.why,
 		   b.detail - '{role,session,client}'::text[], b.node, b.position

@@ -22,7 +22,17 @@ $node->safe_psql('postgres', q{
 	INSERT INTO person SELECT i, 'secret' || i FROM generate_series(1, 3000) i;
 	CREATE TABLE other AS SELECT 1 AS i;
 	GRANT SELECT ON person, other TO somebody;
-	SELECT ward.watch('person', 'id');});
+	SELECT ward.watch('person', 'id', 'person');
+	-- Nobody ever reads this one.
+	CREATE TABLE visit (id int PRIMARY KEY, visitor int, why text);
+	INSERT INTO visit SELECT i, 9000 + i, 'why' FROM generate_series(1, 5) i;
+	SELECT ward.watch('visit', 'visitor', 'visitor');});
+$node->safe_psql('postgres', 'CREATE DATABASE beside');
+$node->safe_psql('beside', q{
+	CREATE EXTENSION pg_ward;
+	CREATE TABLE pet (id int PRIMARY KEY);
+	INSERT INTO pet VALUES (1), (2);
+	SELECT ward.watch('pet', 'id', 'pet');});
 my $trail = $node->data_dir . '/ward_trail';
 my $first_key = $node->safe_psql('postgres', 'SELECT first_key FROM ward.trail_status');
 my $spare = PostgreSQL::Test::Utils::tempdir();
@@ -155,16 +165,44 @@ is(events('trail.gap'), '0|f||', 'there is no gap so far');
 $node->append_conf('postgresql.conf', 'ward.on_trail_failure = allow');
 $node->reload;
 $node->poll_query_until('postgres', q{SELECT setting = 'allow' FROM pg_settings WHERE name = 'ward.on_trail_failure'}) or die;
-rename($trail, "$trail.away") or die;
+# Who asks about a role that did nothing: who is possible, and why.
+my $before = $node->safe_psql('postgres', 'SELECT now()');
+sub widened
+{
+	my ($database, $during, $more) = @_;
+	return $node->safe_psql($database, "SELECT string_agg(concat_ws(' ', subject_class, verdict, people, columns_clear, reasons, sessions, note LIKE '%went on without evidence%'), ';' ORDER BY subject_class)
+		FROM ward.breach_summary($during, roles => '{nobody_at_all}'" . ($more // '') . ')');
+}
+my $everybody = 'person possible 3000 {person.id,person.name} {trail.gap} 0 t;visitor possible 5 {visit.id,visit.visitor,visit.why} {trail.gap} 0 t';
+is(widened('postgres', 'tstzrange(NULL, NULL)'), '', 'without a gap nobody is possible for somebody who did nothing');
+# Readers still can.
+my $last = segment();
+chmod 0400, $last;
 ($rc, $out, $err) = $node->psql('postgres', 'SELECT name FROM person WHERE id = 7; SELECT count(*) FROM person', extra_params => [ '-U', 'somebody' ]);
+is(widened('postgres', "tstzrange('$before', NULL)"), $everybody, 'while the gap is open, all of each watched table are');
 is($out, "secret7\n3000", 'allowed: statements go on');
 like($err, qr/WARNING:  going on without evidence/, 'and are warned');
 is(() = $err =~ /WARNING/g, 1, 'once a session');
 sleep 1;
-rename("$trail.away", $trail) or die;
+chmod 0600, $last;
 $node->safe_psql('postgres', 'SELECT name FROM person WHERE id = 8');
-is(events('trail.gap'), '1|t|t|t', 'the trail tells the gap, from when to when');
+like(events('trail.gap'), qr/^[1-9]\d*\|t\|t\|t$/, 'the trail tells the gap, from when to when');
+my $told = (split /\|/, events('trail.gap'))[0];
 is($node->safe_psql('postgres', "SELECT verified, problem FROM ward.verify_trail(ARRAY['$first_key'])"), 't|', 'and is whole');
+# The scope is as wide as the gap.
+my $after = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
+is(widened('postgres', "tstzrange('$before', '$after')"), $everybody, 'told, all of each watched table are possible');
+is(widened('postgres', "tstzrange('$before', '$after')", ", subject_class => 'visitor', relations => '{visit}'"), (split /;/, $everybody)[1], 'or of the one that is asked about');
+is(widened('postgres', "tstzrange(NULL, '$before')"), '', 'not before');
+is(widened('postgres', "tstzrange('$after', NULL)"), '', 'and not after');
+is(widened('beside', "tstzrange('$before', '$after')"), 'pet possible 2 {pet.id} {trail.gap} 0 t', 'also in another database');
+is($node->safe_psql('postgres', "SELECT count(*), count(DISTINCT verdict), min(sessions::text) FROM ward.breach_scope(tstzrange('$before', '$after'), roles => '{nobody_at_all}')"), '3005|1|{}', 'each by name');
+is(widened('postgres', "tstzrange('$before', '$after')", ", sessions => ARRAY[(SELECT to_hex(extract(epoch FROM now() + interval '1 hour')::bigint) || '.1')]"), '', 'but for sessions that began later');
+is($node->safe_psql('postgres', "SELECT DISTINCT path, widens, since >= '$before', until <= '$after' FROM ward.blind_spots WHERE path = 'gap'"), 'gap|t|t|t', 'it is a blind spot');
+is($node->safe_psql('postgres', "SELECT DISTINCT state, widens FROM ward.scope_basis(tstzrange('$before', '$after')) WHERE explanation LIKE 'gap: %'"), 'limited|t', 'and limits the basis');
+is($node->safe_psql('postgres', q{SELECT DISTINCT relation, verdict, manner, session IS NULL, columns_clear FROM ward.subject_history('visitor', 9003) WHERE session IS NULL}), 'public.visit|possible|all|t|{visit.id,visit.visitor,visit.why}', 'one person\'s history tells it');
+is($node->safe_psql('postgres', "DO \$\$BEGIN PERFORM ward.unwatch('visit', 'visitor', 'test'); END\$\$; SELECT people FROM ward.breach_summary(tstzrange('$before', '$after'), subject_class => 'visitor')"), '5', 'also of a table that is no longer watched');
+$node->safe_psql('postgres', q{SELECT ward.watch('visit', 'visitor', 'visitor')});
 ok(!-e $node->data_dir . '/ward_trail.gap', 'and nothing remembers it any more');
 
 # Over a crash.
@@ -175,7 +213,7 @@ $node->stop('immediate');
 rename("$trail.away", $trail) or die;
 $node->append_conf('postgresql.conf', 'ward.on_trail_failure = refuse');
 $node->start;
-is($node->safe_psql('postgres', q{DO $$BEGIN PERFORM ward.sync(); END$$; SELECT count(*), count(detail ->> 'from') FROM ward.events WHERE kind = 'trail.gap'}), '2|2', 'and told after a crash');
+is($node->safe_psql('postgres', q{DO $$BEGIN PERFORM ward.sync(); END$$; SELECT count(*), count(detail ->> 'from') FROM ward.events WHERE kind = 'trail.gap'}), join('|', ($told + 1) x 2), 'and told after a crash');
 rename($trail, "$trail.away") or die;
 refused('refused again', 'WD301');
 rename("$trail.away", $trail) or die;
