@@ -5,8 +5,11 @@ multiset. Options: ids, the positions of output columns that hold subjects, each
 which must be recorded as certain; settings, planner settings to run it under; plan,
 whether the plan must keep its shape (default: for single SELECTs); since, the first
 server version that knows the statement; writes, a query for the subjects that the
-statements write, each of which must be certain.
+statements write, each of which must be certain; before, a statement to run first; world, tables of its own, and tidy, what puts them back after a case that commits.
+A Bound goes by the extended protocol.
 """
+import worlds
+from wire import Bound
 
 JOINS = {
     "nestloop": ["enable_hashjoin=off", "enable_mergejoin=off"],
@@ -22,13 +25,15 @@ PARALLEL = [
 CASES = []
 
 
-def case(construct, *statements, ids=(), settings=(), plan=None, name=None, since=0, writes=None):
+def case(construct, *statements, ids=(), settings=(), plan=None, name=None, since=0, before=None, **more):
+    if before:
+        statements = (before, *statements)
     CASES.append({
         "construct": construct, "statements": list(statements), "ids": tuple(ids),
         "settings": list(settings),
         "plan": plan if plan is not None else
-        len(statements) == 1 and statements[0].lower().startswith(("select", "with")),
-        "name": name or statements[-1], "since": since, **({"writes": writes} if writes else {}),
+        len(statements) == 1 and statements[0].lower().startswith(("select", "with")) and not isinstance(statements[0], Bound),
+        "name": (name or statements[-1]).replace("\n", " "), "since": since, **more,
     })
 
 
@@ -293,3 +298,186 @@ case("left join", "SELECT p.id, m.body FROM person p LEFT JOIN msg m ON m.person
 case("full join", "SELECT p.name, m.body FROM person p FULL JOIN msg m ON m.person_id = p.id WHERE p.score IS NULL OR p.score > 30")
 case("inner join", "SELECT count(*) FROM link l JOIN society s ON s.id = l.person_id")
 case("set operation", "SELECT person_id FROM msg WHERE n < 6 INTERSECT SELECT id FROM person WHERE score > 20", ids=[0])
+
+# ---- the extended protocol: portals with row limits, binary rows, Flush without Sync
+case("portal", Bound("SELECT id, name FROM person WHERE soc = $1", params=["1"]), ids=[0])
+case("portal", Bound("SELECT id, name, score FROM person WHERE id < $1", params=["6"], binary=True), ids=[0], name="binary rows")
+case("portal", Bound("SELECT id, name FROM person ORDER BY id", 3), ids=[0], name="a row limit")
+case("portal", Bound("SELECT id FROM person WHERE score >= 0", 2, 3), ids=[0], name="two row limits, Flush between")
+case("portal", Bound("SELECT id FROM person WHERE soc < 3 ORDER BY score, id", 2, 2, 0), ids=[0], name="row limits to the end")
+case("portal", Bound("SELECT name FROM person WHERE score >= 0", 4, binary=True), name="a row limit over a scan, binary")
+case("portal", Bound("SELECT p.id, m.body FROM person p JOIN msg m ON m.person_id = p.id ORDER BY m.id", 5), ids=[0], settings=JOINS["hash"])
+case("portal", Bound("SELECT p.id, m.body FROM person p JOIN msg m ON m.person_id = p.id", 3, 1), ids=[0], settings=JOINS["nestloop"])
+case("portal", Bound("SELECT p.id FROM person p LEFT JOIN msg m ON m.person_id = p.id WHERE m.id IS NULL ORDER BY p.id", 1), ids=[0], settings=JOINS["merge"])
+case("portal", Bound("SELECT soc, count(*) FROM person GROUP BY soc ORDER BY soc", 1))
+case("portal", Bound("SELECT id FROM person ORDER BY id", 2, 3, pipeline=True), ids=[0], name="two row limits, pipelined")
+case("portal", Bound("SELECT id FROM person ORDER BY id", 2, portal="a"), Bound("SELECT person_id FROM msg ORDER BY id", 2, portal="b"),
+     Bound("", 3, portal="a"), ids=[0], name="two portals in turn")
+case("portal", Bound("SELECT id FROM person ORDER BY id", 2, portal="a"), "FETCH 2 FROM a", ids=[0], name="FETCH from a portal")
+case("portal", Bound("SELECT id FROM person ORDER BY id", 4, portal="a"), "CLOSE a", "SELECT name FROM society", name="a portal closed half read")
+case("portal", Bound("SELECT id, name FROM person WHERE id = $1", params=["4"], statement="s"),
+     Bound("SELECT id, name FROM person WHERE soc = $1 ORDER BY id", 1, params=["2"], statement="t"), ids=[0], name="named statements")
+case("portal", *[Bound(f"SELECT id FROM person WHERE score > $1 /* {n} */", params=["20"]) for n in range(2)], ids=[0], settings=["plan_cache_mode=force_generic_plan"])
+case("portal", Bound("UPDATE person SET score = score + 1 WHERE soc = 1 RETURNING id, name", 1), ids=[0], writes="SELECT id FROM person WHERE soc = 1")
+case("portal", Bound("WITH d AS (DELETE FROM msg WHERE n > 5 RETURNING person_id) SELECT person_id FROM d", 1), ids=[0],
+     writes="SELECT person_id FROM msg WHERE n > 5")
+case("portal", Bound("COPY person (id, name) TO STDOUT"), writes="SELECT id FROM person", name="COPY as a portal")
+case("portal", Bound("SELECT id, 10 / (id - 6) FROM person ORDER BY id", 3, 0), ids=[0], name="an error after rows have left")
+case("portal", Bound("SELECT id, name FROM f_table($1) ORDER BY id", 1, params=["1"]), ids=[0])
+case("portal", Bound("SELECT id, name FROM person WHERE score > 10", 3), ids=[0], settings=PARALLEL)
+case("portal", Bound("SELECT count(*) FROM person WHERE score > $1::int", params=["20"]), settings=PARALLEL)
+case("portal", Bound("SELECT id FROM person WHERE soc = 1 ORDER BY id FOR UPDATE", 2), ids=[0])
+case("portal", Bound("SELECT name FROM (SELECT * FROM person ORDER BY score DESC, id LIMIT 6) t", 2))
+case("portal", Bound("SHOW server_version_num"), name="a utility statement")
+case("portal", "PREPARE q4 (int) AS SELECT id, name FROM person WHERE soc = $1", Bound("EXECUTE q4 (1)", 2), ids=[0], name="EXECUTE as a portal")
+
+# ---- cursors that outlive their transaction, and moving in them
+HELD = {"world": worlds.held(), "tidy": "CLOSE ALL; CALL tidy_held()"}
+case("cursor", "DECLARE c CURSOR WITH HOLD FOR SELECT id, name FROM held ORDER BY id", "COMMIT", "FETCH 3 FROM c", ids=[0], name="WITH HOLD past its transaction", **HELD)
+case("cursor", "DECLARE c CURSOR WITH HOLD FOR SELECT id FROM held", "FETCH 2 FROM c", "COMMIT", "FETCH 2 FROM c", ids=[0], name="WITH HOLD, read before and after", **HELD)
+case("cursor", "DECLARE c SCROLL CURSOR WITH HOLD FOR SELECT id FROM held ORDER BY id", "COMMIT", "FETCH LAST FROM c", "MOVE FIRST IN c", "FETCH 2 FROM c", ids=[0], name="SCROLL WITH HOLD", **HELD)
+case("cursor", "DECLARE c CURSOR FOR SELECT id FROM person WHERE soc = 2", "MOVE 100 IN c")
+case("cursor", "DECLARE c SCROLL CURSOR FOR SELECT id FROM person ORDER BY id", "MOVE FORWARD ALL IN c", "FETCH PRIOR FROM c", ids=[0])
+case("cursor", "DECLARE c SCROLL CURSOR FOR SELECT id, name FROM person ORDER BY score, id", "MOVE ABSOLUTE 5 IN c", "FETCH RELATIVE -2 FROM c", ids=[0])
+case("cursor", "DECLARE c SCROLL CURSOR FOR SELECT id FROM person", "FETCH ABSOLUTE -2 FROM c", ids=[0])
+case("cursor", "DECLARE c BINARY CURSOR FOR SELECT name FROM person WHERE soc = 1 ORDER BY id", "FETCH 1 FROM c")
+case("cursor", "DECLARE c CURSOR FOR SELECT name FROM person ORDER BY id", "MOVE 2 IN c", "FETCH 1 FROM c", "UPDATE person SET score = 0 WHERE CURRENT OF c RETURNING id, name", ids=[0])
+case("cursor", "DECLARE c CURSOR FOR SELECT id FROM msg ORDER BY id FOR UPDATE", "FETCH 2 FROM c", "DELETE FROM msg WHERE CURRENT OF c RETURNING person_id", ids=[0])
+case("cursor", "SELECT f_open('c')", "FETCH 2 FROM c", ids=[0])
+case("cursor", "DECLARE c CURSOR FOR SELECT p.id, m.n FROM person p LEFT JOIN msg m ON m.person_id = p.id AND m.n > 4 ORDER BY p.id, m.id", "FETCH 4 FROM c", ids=[0])
+case("cursor", "DECLARE c CURSOR FOR SELECT id FROM person ORDER BY id", "SAVEPOINT s", "FETCH 3 FROM c", "ROLLBACK TO s", "FETCH 2 FROM c", ids=[0], name="fetched in a subtransaction that is rolled back")
+
+# ---- plans made before the table was watched
+for mode in ("force_generic_plan", "auto"):
+    case("prepared", "SELECT ward.unwatch('msg', 'person_id')", "PREPARE q5 (int) AS SELECT person_id, body FROM msg WHERE n > $1", "EXECUTE q5 (5)",
+         "SELECT ward.watch('msg', 'person_id')", "EXECUTE q5 (5)", ids=[0], settings=[f"plan_cache_mode={mode}"], name=f"planned before the watch, {mode}")
+case("prepared", "SELECT ward.unwatch('msg', 'person_id')", "SELECT f_msg(5)", "SELECT ward.watch('msg', 'person_id')", "SELECT f_msg(5)", name="a function planned before the watch")
+case("prepared", "SELECT ward.unwatch('msg', 'person_id')", Bound("SELECT person_id FROM msg WHERE n > 5 ORDER BY id", 1, portal="a"),
+     "SELECT ward.watch('msg', 'person_id')", Bound("SELECT person_id FROM msg WHERE n > 5"), ids=[0], name="a portal opened before the watch")
+case("prepared", *["EXECUTE q6 (3)"] * 7, ids=[0], name="a plan that becomes generic", settings=["plan_cache_mode=auto"], before="PREPARE q6 (int) AS SELECT id, name FROM person WHERE id = $1")
+
+# ---- functions, inlined or not
+case("function", "SELECT f_set() LIMIT 2", ids=[0], plan=False)
+case("function", "SELECT * FROM f_set() LIMIT 2", ids=[0], plan=False)
+case("function", "SELECT id, name FROM f_definer(1)", ids=[0], plan=False)
+case("function", "SELECT f_atomic(5)")
+case("function", "SELECT f_two(6)")
+case("function", "SELECT s.id FROM society s WHERE f_score(s.id) > 20")
+case("function", "SELECT * FROM f_dynamic('score > 30')", ids=[0], plan=False)
+case("function", "SELECT f_found(46), f_found(60)")
+case("function", "SELECT f_caught(4)")
+case("function", "SELECT f_raises(4)")
+case("function", "SELECT f_only()")
+case("function", "SELECT f_next()", ids=[0], plan=False)
+case("function", "CALL p_find(7, NULL)")
+case("function", "DO $$BEGIN PERFORM set_config('oracle.told', (SELECT name FROM person WHERE id = 3), true); END$$", "SELECT current_setting('oracle.told')")
+case("function", "SELECT p.id, t.name FROM person p CROSS JOIN LATERAL f_table(p.soc) t WHERE p.id < 3", ids=[0])
+
+# ---- views, row security, rules, triggers
+case("view", "INSERT INTO v_check VALUES (300, 'x', 2, 1)")
+case("view", "UPDATE v_check SET soc = 2 WHERE score > 20")
+case("view", "SELECT name FROM v_nested WHERE society LIKE '%2'")
+case("view", "UPDATE v_instead SET name = 'renamed' WHERE id = 5", "SELECT count(*) FROM society", writes="VALUES (5)")
+case("view", "DELETE FROM v_instead WHERE id > 12", "SELECT count(*) FROM society", writes="SELECT id FROM person WHERE id > 12")
+case("rls", "SET LOCAL ROLE oracle_reader", "SELECT id FROM v_invoker WHERE name LIKE '%3'", ids=[0])
+case("rls", "SET LOCAL ROLE oracle_reader", "UPDATE restricted SET name = name || '!' WHERE id < 8")
+case("rls", "SET LOCAL ROLE oracle_reader", "DELETE FROM restricted WHERE id > 8 RETURNING id", ids=[0])
+case("rls", "SET LOCAL ROLE oracle_reader", "INSERT INTO restricted VALUES (400, 'x', 9)")
+case("rls", "SET LOCAL ROLE oracle_reader", "INSERT INTO restricted VALUES (400, 'x', (SELECT min(soc) FROM person WHERE id < 4))", writes="VALUES (400)")
+case("rule", "UPDATE v_rule SET name = 'renamed' WHERE id = 6 RETURNING id, name", ids=[0])
+case("rule", "INSERT INTO inbox VALUES (4, 'x'), (5, 'y')", "SELECT what FROM heard")
+case("trigger", "UPDATE note SET n = n + 10 WHERE id < 4 RETURNING id, n", ids=[0])
+case("trigger", "UPDATE note SET n = n + 10", "SELECT what FROM heard")
+case("trigger", "DELETE FROM note WHERE n = 1", "SELECT what FROM heard", writes="SELECT id FROM note WHERE n = 1")
+case("trigger", "UPDATE note SET word = 'x' WHERE n = 2", "SELECT count(*) FROM society")
+
+# ---- more of scans, joins and groups
+case("bitmap scan", "SELECT id FROM person WHERE score > 10 AND id < 9", ids=[0], settings=["enable_seqscan=off", "enable_indexscan=off", "enable_indexonlyscan=off"])
+case("bitmap scan", "SELECT count(*) FROM msg WHERE person_id = 3 OR id = 5", settings=["enable_seqscan=off", "enable_indexscan=off", "enable_indexonlyscan=off"])
+case("bitmap scan", "SELECT p.id, m.n FROM person p JOIN msg m ON m.person_id = p.id AND m.n > 3", ids=[0], settings=["enable_seqscan=off", "enable_indexscan=off", "enable_indexonlyscan=off", *JOINS["nestloop"]])
+case("tid scan", "SELECT name FROM person WHERE ctid >= '(0,10)'")
+case("tid scan", "SELECT q.id, q.name FROM person p JOIN person q ON q.ctid = p.ctid WHERE p.score > 30", ids=[0], settings=JOINS["nestloop"])
+case("sample scan", "SELECT count(*) FROM msg TABLESAMPLE BERNOULLI (100) REPEATABLE (1)")
+case("sample scan", "SELECT p.id FROM person p TABLESAMPLE SYSTEM (100) JOIN msg m ON m.person_id = p.id AND m.n > 6", ids=[0])
+case("index-only scan", "UPDATE person SET name = name || '!'", "SELECT score FROM person WHERE score < 20", settings=["enable_seqscan=off", "enable_bitmapscan=off"], name="index-only after HOT updates of all")
+# The column that names the subject makes an index scan of it.
+case("index-only scan", "SELECT p.score FROM society s JOIN person p ON p.score = s.id * 7", settings=["enable_seqscan=off", "enable_bitmapscan=off", *JOINS["nestloop"]], plan=False)
+case("aggregate", "SELECT soc, grouping(soc), count(*) FROM person GROUP BY GROUPING SETS ((soc), ()) HAVING count(*) > 3", settings=["enable_hashagg=off"])
+case("aggregate", "SELECT id, soc, count(*) FROM person WHERE id < 6 GROUP BY GROUPING SETS ((id), (soc))", ids=[0])
+case("aggregate", "SELECT soc, count(*) FROM person GROUP BY soc HAVING every(score > 5)")
+case("window", "SELECT name, sum(score) OVER (ORDER BY id ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING EXCLUDE CURRENT ROW) FROM person WHERE soc < 3")
+case("window", "SELECT DISTINCT first_value(name) OVER (PARTITION BY soc ORDER BY score, id) FROM person")
+case("window", "SELECT id, n FROM (SELECT id, score, count(*) OVER (ORDER BY score RANGE BETWEEN 5 PRECEDING AND 5 FOLLOWING) n FROM person) t WHERE id = 4", ids=[0])
+case("set operation", "SELECT person_id FROM msg WHERE n > 4 UNION SELECT relative_id FROM link UNION ALL SELECT id FROM person WHERE soc = 1", ids=[0])
+case("set operation", "SELECT soc FROM person WHERE id < 4 EXCEPT ALL SELECT soc FROM person WHERE id > 10")
+case("recursive", "WITH RECURSIVE r(id) AS (SELECT 1::bigint UNION ALL SELECT l.relative_id FROM r JOIN link l ON l.person_id = r.id) CYCLE id SET seen USING way SELECT id FROM r WHERE NOT seen AND id <> 1", ids=[0], plan=False)
+case("recursive", "WITH RECURSIVE r(id, n) AS (SELECT id, 0 FROM person WHERE soc = 1 UNION ALL SELECT id, n + 1 FROM r WHERE n < 1) SEARCH BREADTH FIRST BY id SET o SELECT count(*) FROM r", plan=False)
+case("subquery", "SELECT name FROM person WHERE (soc, score) IN (SELECT soc, max(score) FROM person GROUP BY soc)")
+case("subquery", "SELECT s.name FROM society s WHERE 25 < ANY (SELECT score FROM person p WHERE p.soc = s.id)")
+case("subquery", "SELECT id FROM person p WHERE score > (SELECT avg(score) FROM person q WHERE q.soc = p.soc)", ids=[0])
+case("lateral", "SELECT s.id, x.top FROM society s CROSS JOIN LATERAL (SELECT max(score) AS top FROM person p WHERE p.soc = s.id) x")
+case("whole row", "SELECT (p).name, p IS NULL FROM (SELECT q AS p FROM person q WHERE soc = 2) t")
+case("system column", "SELECT tableoid::regclass, count(*) FROM base GROUP BY 1")
+
+# ---- more of parallel plans
+for leader in ("on", "off"):
+    more = [*PARALLEL, f"parallel_leader_participation={leader}"]
+    case("parallel", "SELECT p.id, m.n FROM person p JOIN msg m ON m.person_id = p.id AND m.n > 4", ids=[0], settings=more + JOINS["hash"], plan=False)
+    case("parallel", "SELECT name FROM person ORDER BY score, id", settings=more, plan=False)
+    case("parallel", "SELECT count(*) FROM parted", settings=more, plan=False)
+    case("parallel", "SELECT id FROM person WHERE score = (SELECT max(score) FROM person)", ids=[0], settings=more, plan=False)
+    case("parallel", "SELECT s.name FROM society s WHERE NOT EXISTS (SELECT FROM person p WHERE p.soc = s.id AND p.score > 45)", settings=more + JOINS["hash"], plan=False)
+case("parallel", "SELECT score FROM person WHERE score > 10", settings=PARALLEL + ["enable_seqscan=off", "enable_bitmapscan=off", "parallel_leader_participation=off"], plan=False)
+case("parallel", "CREATE TABLE made AS SELECT id, name FROM person WHERE score > 20", "SELECT * FROM made", ids=[0], settings=PARALLEL)
+
+# ---- more of partitions, locks and writes
+case("partition", "SELECT p.id, q.id FROM parted p JOIN parted q ON p.soc = q.soc AND p.id < q.id AND p.soc = 2", ids=[0, 1], settings=["enable_partitionwise_join=on"])
+case("partition", "SELECT soc, count(*) FROM parted GROUP BY soc", settings=["enable_partitionwise_aggregate=on"])
+case("partition", "SELECT name FROM parted WHERE soc = (SELECT min(soc) FROM person WHERE id = 2)")
+case("partition", "DELETE FROM parted WHERE soc = 3 RETURNING id, name", ids=[0])
+case("locking", "SELECT id FROM person WHERE soc = 2 FOR KEY SHARE NOWAIT", ids=[0])
+case("locking", "SELECT s.name, p.id FROM society s LEFT JOIN person p ON p.soc = s.id AND p.score > 30 FOR UPDATE OF s", ids=[1])
+case("locking", "SELECT name FROM person WHERE score > (SELECT avg(score) FROM person) ORDER BY id FOR SHARE SKIP LOCKED")
+case("update", "UPDATE person p SET score = m.n FROM msg m WHERE m.person_id = p.id AND m.id = 3 RETURNING p.id", ids=[0])
+case("update", "UPDATE society s SET name = (SELECT max(name) FROM person p WHERE p.soc = s.id)", "SELECT name FROM society")
+case("delete", "DELETE FROM person p WHERE NOT EXISTS (SELECT FROM msg m WHERE m.person_id = p.id) RETURNING id", ids=[0])
+case("delete", "DELETE FROM person WHERE id = 2", "SELECT id FROM visit", name="a cascade", writes="VALUES (2)")
+case("insert", "INSERT INTO person SELECT id + 500, name, soc, score FROM person WHERE soc = 2 RETURNING id, name", writes="SELECT id + 500 FROM person WHERE soc = 2")
+case("on conflict", "INSERT INTO person VALUES (4, 'x', 1, 1) ON CONFLICT (id) DO UPDATE SET name = excluded.name WHERE person.score > 1000")
+case("on conflict", "INSERT INTO msg VALUES (5, 2, 1, 'x') ON CONFLICT (id) DO UPDATE SET n = (SELECT max(n) FROM msg) RETURNING person_id, n", ids=[0])
+case("merge", "MERGE INTO person p USING (SELECT person_id, max(n) n FROM msg GROUP BY person_id) m ON m.person_id = p.id WHEN MATCHED AND m.n > 5 THEN UPDATE SET score = m.n WHEN MATCHED AND EXISTS (SELECT FROM link l WHERE l.person_id = p.id AND l.kind = 'child') THEN DELETE", plan=False)
+case("merge", "MERGE INTO parted t USING person p ON p.id = t.id AND p.score > 20 WHEN MATCHED THEN UPDATE SET soc = 2", plan=False)
+case("copy", "COPY (SELECT p.name FROM person p JOIN msg m ON m.person_id = p.id AND m.n > 6) TO STDOUT (FORMAT csv, HEADER)")
+case("copy", "COPY (DELETE FROM msg WHERE n > 6 RETURNING id) TO STDOUT", writes="SELECT person_id FROM msg WHERE n > 6")
+case("copy", "COPY booking FROM STDIN\n50\t[900,901)\n51\t[902,903)\n", writes="VALUES (50), (51)")
+case("copy", "COPY booking FROM STDIN\n50\t[900,901)\n51\t[11,12)\n")
+case("ctas", "REFRESH MATERIALIZED VIEW shown", "UPDATE person SET name = name || '!' WHERE id < 7", "REFRESH MATERIALIZED VIEW CONCURRENTLY shown", "SELECT id, name FROM shown", ids=[0], name="REFRESH CONCURRENTLY")
+case("ctas", "CREATE TABLE made AS EXECUTE q7", "SELECT name FROM made", before="PREPARE q7 AS SELECT name FROM person WHERE soc = 2")
+
+# ---- constraints, errors, and what is evaluated for every row
+case("constraint", "INSERT INTO booking VALUES (60, '[11,12)')")
+case("constraint", "UPDATE booking SET span = '[20,21)' WHERE id = 3")
+case("constraint", "DELETE FROM person WHERE id = 3", before="INSERT INTO ref VALUES (1, 3)")
+case("error", "UPDATE note SET word = CASE WHEN n = 1 THEN 'bad' ELSE word END WHERE n < 2")
+case("error", "SELECT (SELECT name FROM person WHERE soc = 1)")
+case("error", "SELECT count(*) FROM person WHERE 10 / (score - score) > id")
+case("error", "SELECT (ARRAY['x'])[id]::int FROM person WHERE id < 3")
+case("utility", "ALTER TABLE person ADD CHECK (id <> 7)")
+case("utility", "ALTER TABLE person ALTER score SET NOT NULL")
+case("utility", "ALTER TABLE person ALTER name TYPE int USING substr(name, 8)::int / (id - 5)")
+case("utility", "CREATE INDEX ON person ((10 / (id - 9)))")
+case("utility", "CREATE UNIQUE INDEX ON person (score)")
+case("utility", "CREATE INDEX ON person (name) WHERE 10 / (id - 4) > 0")
+case("utility", "ALTER TABLE msg ADD FOREIGN KEY (n) REFERENCES society")
+case("utility", "CREATE STATISTICS together (mcv) ON soc, score FROM person", "ANALYZE person", "SELECT m.values FROM pg_statistic_ext_data d, pg_mcv_list_items(d.stxdmcv) m")
+case("utility", "ANALYZE person", "SELECT histogram_bounds FROM pg_stats WHERE tablename = 'person' AND attname = 'name'")
+case("utility", "TRUNCATE letter", "SELECT count(*) FROM society", writes="SELECT id FROM letter")
+case("explain", "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT p.name FROM person p JOIN msg m ON m.person_id = p.id WHERE m.n > 6", plan=False)
+
+# ---- where a table's rows stand besides
+case("toast", "SELECT id, length(body) FROM letter WHERE id < 4", ids=[0])
+case("toast", "SELECT substr(body, 8, 1) FROM letter WHERE id = 2")
+case("toast", "SELECT f_toast()")
+case("foreign table", "SELECT back()", "SELECT id, name FROM far_person WHERE soc = 1", ids=[0])
+case("foreign table", "SELECT back()", "SELECT id FROM far_person ORDER BY id LIMIT 3", ids=[0])
+case("foreign table", "SELECT back()", "SELECT f.id FROM far_person f JOIN society s ON s.id = f.id", ids=[0])

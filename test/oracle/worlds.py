@@ -25,15 +25,19 @@ class Table:
 
 
 class World:
-    def __init__(self, name, tables, forget="forget", setup=()):
+    def __init__(self, name, tables, forget="forget", setup=(), others=()):
+        """others: tables that only statements written by hand are over."""
         self.name = name
         self.tables = {table.name: table for table in tables}
         self.forget = forget
         self.setup = list(setup)
+        self.others = list(others)
 
     def places(self, text):
         """The tables that a statement names, itself or by a view."""
-        return [t.name for t in self.tables.values() if any(re.search(rf"\b{name}\b", text) for name in [t.name, *t.views])]
+        names = {t.name: [t.name, *t.views] for t in self.tables.values()}
+        names.update({name: [name] for name in self.others})
+        return [t for t, called in names.items() if any(re.search(rf"\b{name}\b", text) for name in called)]
 
 
 def fixed():
@@ -45,7 +49,12 @@ def fixed():
         Table("base", ["id"], ["id", "name"]),
         Table("restricted", ["id"], ["id", "name", "soc"], ["soc"], ["soc"]),
         Table("late", ["id"], ["id", "code"], ["code"], ["code"]),
-    ])
+    ], others=["booking", "letter", "note", "visit"])
+
+
+def held():
+    """The table of cases that commit; each of them puts its rows back."""
+    return World("held", [Table("held", ["id"], ["id", "name"])], "forget_held")
 
 
 def made(name, source):
