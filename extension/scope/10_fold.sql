@@ -157,51 +157,62 @@ COMMENT ON FUNCTION _ward.scope_gaps(tstzrange, text[], text, text[]) IS
 -- place decides what is certain: the row itself, or values of it, left the server or
 -- were written; all else is possible, and its reason says why.
 CREATE FUNCTION _ward.scope_disclosures(during tstzrange, roles name[], clients inet[], actors text[],
-	applications text[], sessions text[], subject_class text, relations text[])
+	applications text[], sessions text[], class text, relations text[])
 	RETURNS TABLE (subject_class text, certain boolean, relation bigint, subject_attnum int2, columns_clear int2[],
 		columns_sealed int2[], session text, reason text, first_seen timestamptz, last_seen timestamptz,
 		first_position bigint, last_position bigint, subjects bytea, statements bytea)
-	LANGUAGE sql STABLE
+	LANGUAGE plpgsql STABLE
 	SET search_path = pg_catalog, pg_temp
 	-- So many conditions on parameters look so selective that a nested loop would be
-	-- chosen, and be run over everybody's sessions.
-	SET enable_nestloop = off
-BEGIN ATOMIC
+	-- chosen, and be run over everybody's sessions; and so many partitions so costly that
+	-- each would be compiled, which takes far longer than reading them.
+	SET enable_nestloop = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+	anybody constant boolean := num_nonnulls(scope_disclosures.roles, scope_disclosures.clients, scope_disclosures.actors,
+		scope_disclosures.applications, scope_disclosures.sessions) = 0;
+	-- Who is asked about is found by index, unless they are so many that one scan is less.
+	few constant integer := 2000;
+	contexts bigint[];
+	meant constant bigint[] := ARRAY(SELECT k FROM _ward.scope_relations(scope_disclosures.relations) k);
+BEGIN
+	IF NOT anybody THEN
+		contexts := ARRAY(SELECT k.position FROM _ward.scope_contexts(scope_disclosures.roles, scope_disclosures.clients,
+			scope_disclosures.actors, scope_disclosures.applications, scope_disclosures.sessions) k LIMIT few + 1);
+	END IF;
+	RETURN QUERY
+	WITH asked AS MATERIALIZED (
+		SELECT k.* FROM _ward.scope_contexts(scope_disclosures.roles, scope_disclosures.clients, scope_disclosures.actors,
+			scope_disclosures.applications, scope_disclosures.sessions) k
+	)
 	SELECT d.subject_class, d.manner IN (1, 6), d.relation, d.subject_attnum, d.columns_clear, d.columns_sealed,
 		   c.session,
 		   CASE WHEN d.reason <> '' THEN d.reason
 				WHEN d.manner = 1 THEN NULL
 				ELSE _ward.manner_name(d.manner) END,
 		   d.first_at, d.last_at, d.first_position, d.last_position, d.subjects, d.statements
-	-- Who is asked about is found by index; where anybody is, one branch scans and the
-	-- other does not run.
+	-- Of the two branches one does not run.
 	FROM (
 		SELECT x.* FROM _ward.disclosure x
-		WHERE num_nonnulls(scope_disclosures.roles, scope_disclosures.clients, scope_disclosures.actors,
-			scope_disclosures.applications, scope_disclosures.sessions) = 0
+		WHERE anybody OR cardinality(contexts) > few
 		UNION ALL
 		SELECT x.* FROM _ward.disclosure x
-		WHERE num_nonnulls(scope_disclosures.roles, scope_disclosures.clients, scope_disclosures.actors,
-			scope_disclosures.applications, scope_disclosures.sessions) > 0
-		  AND x.context = ANY (ARRAY(
-			SELECT k.position FROM _ward.scope_contexts(scope_disclosures.roles, scope_disclosures.clients,
-				scope_disclosures.actors, scope_disclosures.applications, scope_disclosures.sessions) k))
+		WHERE cardinality(contexts) <= few AND x.context = ANY (contexts)
 	) d
-	JOIN _ward.scope_contexts(scope_disclosures.roles, scope_disclosures.clients, scope_disclosures.actors,
-		scope_disclosures.applications, scope_disclosures.sessions) c
-		ON c.node = d.node AND c.position = d.context
+	JOIN asked c ON c.node = d.node AND c.position = d.context
 	-- The minute prunes partitions; what counts is when the row's first and last
 	-- record were written, so that an edge inside a minute widens, never narrows.
 	WHERE d.minute >= coalesce(date_trunc('minute', lower(scope_disclosures.during), 'UTC'), '-infinity')
 	  AND d.minute <= coalesce(upper(scope_disclosures.during), 'infinity')
 	  AND tstzrange(d.first_at, d.last_at, '[]') && scope_disclosures.during
-	  AND (scope_disclosures.subject_class IS NULL OR d.subject_class = scope_disclosures.subject_class)
-	  AND (scope_disclosures.relations IS NULL
-		   OR d.relation IN (SELECT k FROM _ward.scope_relations(scope_disclosures.relations) k))
+	  AND (scope_disclosures.class IS NULL OR d.subject_class = scope_disclosures.class)
+	  AND (scope_disclosures.relations IS NULL OR d.relation = ANY (meant))
 	UNION ALL
-	SELECT g.* FROM _ward.scope_gaps(scope_disclosures.during, scope_disclosures.sessions, scope_disclosures.subject_class,
+	SELECT g.* FROM _ward.scope_gaps(scope_disclosures.during, scope_disclosures.sessions, scope_disclosures.class,
 		scope_disclosures.relations) g;
-END;
+END
+$$;
 COMMENT ON FUNCTION _ward.scope_disclosures(tstzrange, name[], inet[], text[], text[], text[], text, text[]) IS
 	'rows of the index that a question means';
 

@@ -93,6 +93,7 @@ CREATE FUNCTION ward.subject_history(class text, subject bigint)
 		first_position bigint, last_position bigint)
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
+	SET jit = off
 AS $$
 DECLARE
 	-- The trail's text is for auditors. Inside this function current_user is its owner, so

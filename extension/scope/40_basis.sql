@@ -69,6 +69,7 @@ CREATE FUNCTION ward.scope_basis(during tstzrange, subject_class text DEFAULT NU
 	RETURNS TABLE (ground text, state text, since timestamptz, until timestamptz, widens boolean, explanation text)
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
+	SET jit = off
 AS $$
 DECLARE
 	distrust text;

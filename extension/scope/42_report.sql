@@ -18,6 +18,7 @@ COMMENT ON FUNCTION _ward.report_step(timestamptz, timestamptz) IS 'steps in whi
 CREATE FUNCTION _ward.report_timeline(incident bigint) RETURNS jsonb
 	LANGUAGE plpgsql STABLE
 	SET search_path = pg_catalog, pg_temp
+	SET jit = off
 	-- See _ward.scope_disclosures().
 	SET enable_nestloop = off
 AS $$

@@ -91,6 +91,7 @@ CREATE FUNCTION _ward.relation_parts(relations regclass[], as_of timestamptz, ex
 	RETURNS _ward.storage_part[]
 	LANGUAGE plpgsql VOLATILE
 	SET search_path = pg_catalog, pg_temp
+	SET jit = off
 AS $$
 DECLARE
 	nobody constant bytea := _ward.subject_set('{}');
@@ -234,6 +235,7 @@ COMMENT ON FUNCTION _ward.key_columns(bigint, int2[], text) IS 'columns of a dis
 CREATE FUNCTION _ward.key_parts(key text, during tstzrange) RETURNS _ward.storage_part[]
 	LANGUAGE plpgsql VOLATILE
 	SET search_path = pg_catalog, pg_temp
+	SET jit = off
 AS $$
 DECLARE
 	stored _ward.storage_part[];

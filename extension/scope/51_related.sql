@@ -8,6 +8,7 @@ CREATE FUNCTION ward.related_sessions(during tstzrange, roles name[] DEFAULT NUL
 		likeness integer, why text[], people bigint, statements_shared bigint)
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
+	SET jit = off
 AS $$
 BEGIN
 	IF num_nonnulls(related_sessions.roles, related_sessions.clients, related_sessions.actors, related_sessions.applications, related_sessions.sessions,
@@ -82,6 +83,7 @@ CREATE FUNCTION _ward.unexplained(of_class text, during tstzrange, who text[], s
 		first_seen timestamptz, last_seen timestamptz)
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
+	SET jit = off
 AS $$
 BEGIN
 	PERFORM _ward.scope_check(during, NULL, NULL, NULL, NULL, NULL, of_class, NULL);
