@@ -189,6 +189,12 @@ CREATE FUNCTION _ward.watch_fits(target oid) RETURNS void
 	AS 'MODULE_PATHNAME', 'ward_watch_fits';
 REVOKE ALL ON FUNCTION _ward.watch_fits(oid) FROM PUBLIC;
 
+-- Raises 55006 where this very session is in the middle of reading the table.
+CREATE FUNCTION _ward.watch_unread(target oid) RETURNS void
+	LANGUAGE c STRICT VOLATILE PARALLEL UNSAFE
+	AS 'MODULE_PATHNAME', 'ward_watch_unread';
+REVOKE ALL ON FUNCTION _ward.watch_unread(oid) FROM PUBLIC;
+
 CREATE FUNCTION _ward.watch_check_table(target regclass) RETURNS void
 	LANGUAGE plpgsql STABLE
 	SET search_path = pg_catalog, pg_temp
@@ -275,6 +281,7 @@ BEGIN
 	-- Writers and readers that are under way finish first: what they saw before the
 	-- watch they saw unwatched, and the trail says from when on it holds.
 	EXECUTE pg_catalog.format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', target);
+	PERFORM _ward.watch_unread(target);
 	INSERT INTO _ward.watch (target, subject, class, key, follows, follows_column)
 		VALUES (target, subject, class, key, follows, follows_column)
 		ON CONFLICT ON CONSTRAINT watch_pkey DO UPDATE SET class = excluded.class, key = excluded.key,
@@ -532,6 +539,8 @@ BEGIN
 		  FROM _ward.watch w JOIN pg_catalog.pg_attribute a ON a.attrelid = w.target AND a.attnum = w.attnum
 		 WHERE w.target IN (SELECT d.objid FROM pg_catalog.pg_event_trigger_ddl_commands() d
 		                     WHERE d.classid = 'pg_catalog.pg_class'::regclass)
+		    -- Of a type that is altered with its tables only the type is told.
+		    OR TG_TAG = 'ALTER TYPE' AND EXISTS (SELECT FROM pg_catalog.pg_class k WHERE k.oid = w.target AND k.reloftype <> 0)
 	LOOP
 		PERFORM _ward.watch_fits(altered.target);
 		IF altered.follows IS NULL THEN
@@ -543,4 +552,4 @@ END
 $$;
 REVOKE ALL ON FUNCTION _ward.follow_renamed() FROM PUBLIC;
 CREATE EVENT TRIGGER ward_follow_renamed ON ddl_command_end
-	WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION _ward.follow_renamed();
+	WHEN TAG IN ('ALTER TABLE', 'ALTER TYPE') EXECUTE FUNCTION _ward.follow_renamed();

@@ -311,6 +311,29 @@ witness_utility_reads(const AlterTableCmd *command)
 	}
 }
 
+/* The tables of a composite type are rewritten with it. */
+static void
+witness_utility_typed(const RangeVar *name)
+{
+	Oid relid = RangeVarGetRelid(name, NoLock, true);
+	Oid type = OidIsValid(relid) ? get_rel_type_id(relid) : InvalidOid;
+	ListCell *lc;
+
+	if (!OidIsValid(type))
+		return;
+	foreach (lc, witness_watch_relids())
+	{
+		HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(lfirst_oid(lc)));
+		bool typed =
+			HeapTupleIsValid(tuple) && ((Form_pg_class) GETSTRUCT(tuple))->reloftype == type;
+
+		if (HeapTupleIsValid(tuple))
+			ReleaseSysCache(tuple);
+		if (typed)
+			witness_utility_tree(lfirst_oid(lc), "alter_table");
+	}
+}
+
 static void
 witness_utility_alter(const AlterTableStmt *alter)
 {
@@ -326,7 +349,9 @@ witness_utility_alter(const AlterTableStmt *alter)
 		if (command->subtype == AT_AttachPartition)
 			witness_utility_relation(castNode(PartitionCmd, command->def)->name, "alter_table");
 	}
-	if (reads)
+	if (reads && alter->objtype == OBJECT_TYPE)
+		witness_utility_typed(alter->relation);
+	else if (reads)
 		witness_utility_relation(alter->relation, "alter_table");
 }
 

@@ -627,16 +627,24 @@ ward_invalidate(PG_FUNCTION_ARGS)
 
 WARD_FUNCTION(ward_watch_fits);
 
-/*
- * Raises WD401 where a table's watch does not fit the table, and 55006 where this session
- * is in the middle of reading it: it would go on unwatched.
- */
+/* Raises WD401 where a table's watch does not fit the table. */
 Datum
 ward_watch_fits(PG_FUNCTION_ARGS)
 {
-	Oid relid = PG_GETARG_OID(0);
-	WitnessRelation *relation;
-	List *relids = find_all_inheritors(relid, AccessShareLock, NULL);
+	WitnessRelation *relation = witness_watch_pin(PG_GETARG_OID(0));
+
+	if (relation != NULL)
+		witness_watch_release(relation);
+	PG_RETURN_VOID();
+}
+
+WARD_FUNCTION(ward_watch_unread);
+
+/* Raises 55006 where this session is in the middle of reading a table: it would go on unwatched. */
+Datum
+ward_watch_unread(PG_FUNCTION_ARGS)
+{
+	List *relids = find_all_inheritors(PG_GETARG_OID(0), AccessShareLock, NULL);
 	ListCell *lc;
 
 	foreach (lc, relids)
@@ -648,8 +656,5 @@ ward_watch_fits(PG_FUNCTION_ARGS)
 		CheckTableNotInUse(table, "watch");
 		table_close(table, NoLock);
 	}
-	relation = witness_watch_pin(relid);
-	if (relation != NULL)
-		witness_watch_release(relation);
 	PG_RETURN_VOID();
 }
