@@ -112,6 +112,9 @@ CREATE TABLE _ward.disclosure (
 	UNIQUE (minute, context, fingerprint, relation, subject_attnum, manner, columns_clear, columns_sealed, reason, node)
 ) PARTITION BY RANGE (minute);
 CREATE INDEX disclosure_context ON _ward.disclosure (context);
+-- Who saw somebody. A pending list would have to be read by each search of each day.
+CREATE INDEX disclosure_subject ON _ward.disclosure USING gin (subjects _ward.subject_set_ops) WITH (fastupdate = off);
+CREATE INDEX disclosure_unnamed ON _ward.disclosure (subject_class) WHERE subjects IS NULL;
 COMMENT ON TABLE _ward.disclosure IS 'disclosures folded by minute; one partition a day';
 
 REVOKE ALL ON _ward.index_state, _ward.context, _ward.relation_version, _ward.relation_at,

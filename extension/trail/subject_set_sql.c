@@ -22,6 +22,7 @@ WARD_FUNCTION(ward_subject_set_contains);
 WARD_FUNCTION(ward_subject_set_members);
 WARD_FUNCTION(ward_subject_set_minus);
 WARD_FUNCTION(ward_subject_set_or);
+WARD_FUNCTION(ward_subject_set_between);
 WARD_FUNCTION(ward_subject_set_agg_add);
 WARD_FUNCTION(ward_subject_set_agg_merge);
 WARD_FUNCTION(ward_subject_set_agg_combine);
@@ -198,6 +199,35 @@ ward_subject_set_or(PG_FUNCTION_ARGS)
 	trail_subject_set_merge(either, VARDATA_ANY(one), VARSIZE_ANY_EXHDR(one));
 	trail_subject_set_merge(either, VARDATA_ANY(other), VARSIZE_ANY_EXHDR(other));
 	PG_RETURN_BYTEA_P(subject_set_sql_bytea(either));
+}
+
+/* The members from one number to another, both included. */
+Datum
+ward_subject_set_between(PG_FUNCTION_ARGS)
+{
+	int64 from = PG_GETARG_INT64(1);
+	int64 to = PG_GETARG_INT64(2);
+	TrailSubjectSet *part = trail_subject_set_create(CurrentMemoryContext);
+	SubjectReader reader;
+	int64_t lo;
+	int64_t hi;
+
+	subject_set_sql_begin(&reader, PG_GETARG_BYTEA_PP(0));
+	while (subject_codec_next(&reader, &lo, &hi) && lo <= to)
+	{
+		if (hi < from)
+			continue;
+		CHECK_FOR_INTERRUPTS();
+		for (int64 member = Max(lo, from);; member++)
+		{
+			(void) trail_subject_set_add(part, member);
+			if (member == Min(hi, to))
+				break;
+		}
+	}
+	if (reader.corrupt)
+		subject_set_sql_malformed();
+	PG_RETURN_BYTEA_P(subject_set_sql_bytea(part));
 }
 
 /* ---------------------------------------------------------------- aggregates */
