@@ -172,19 +172,15 @@ AS $$
 DECLARE
 	anybody constant boolean := num_nonnulls(scope_disclosures.roles, scope_disclosures.clients, scope_disclosures.actors,
 		scope_disclosures.applications, scope_disclosures.sessions) = 0;
-	-- Who is asked about is found by index, unless they are so many that one scan is less.
-	few constant integer := 2000;
-	contexts bigint[];
 	meant constant bigint[] := ARRAY(SELECT k FROM _ward.scope_relations(scope_disclosures.relations) k);
 BEGIN
-	IF NOT anybody THEN
-		contexts := ARRAY(SELECT k.position FROM _ward.scope_contexts(scope_disclosures.roles, scope_disclosures.clients,
-			scope_disclosures.actors, scope_disclosures.applications, scope_disclosures.sessions) k LIMIT few + 1);
-	END IF;
 	RETURN QUERY
 	WITH asked AS MATERIALIZED (
 		SELECT k.* FROM _ward.scope_contexts(scope_disclosures.roles, scope_disclosures.clients, scope_disclosures.actors,
 			scope_disclosures.applications, scope_disclosures.sessions) k
+	), few AS MATERIALIZED (
+		-- These are found by index; where they are more, one scan is less.
+		SELECT NOT anybody AND count(*) <= 2000 AS few FROM asked
 	)
 	SELECT d.subject_class, d.manner IN (1, 6), d.relation, d.subject_attnum, d.columns_clear, d.columns_sealed,
 		   c.session,
@@ -195,10 +191,10 @@ BEGIN
 	-- Of the two branches one does not run.
 	FROM (
 		SELECT x.* FROM _ward.disclosure x
-		WHERE anybody OR cardinality(contexts) > few
+		WHERE NOT (SELECT f.few FROM few f)
 		UNION ALL
 		SELECT x.* FROM _ward.disclosure x
-		WHERE cardinality(contexts) <= few AND x.context = ANY (contexts)
+		WHERE (SELECT f.few FROM few f) AND x.context = ANY (ARRAY(SELECT a.position FROM asked a, few f WHERE f.few))
 	) d
 	JOIN asked c ON c.node = d.node AND c.position = d.context
 	-- The minute prunes partitions; what counts is when the row's first and last

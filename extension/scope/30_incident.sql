@@ -147,6 +147,15 @@ END
 $$;
 COMMENT ON FUNCTION _ward.incident_hold(bigint) IS 'puts an incident''s evidence and keys on hold';
 
+-- Numbers of the question that is asked next and of the version that is made next.
+CREATE FUNCTION _ward.incident_next(id bigint, OUT question integer, OUT version integer)
+	LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT (SELECT coalesce(max(q.number), 0) + 1 FROM _ward.incident_question q WHERE q.incident = incident_next.id),
+		   (SELECT coalesce(max(v.version), 0) + 1 FROM _ward.incident_version v WHERE v.incident = incident_next.id);
+END;
+COMMENT ON FUNCTION _ward.incident_next(bigint) IS 'numbers of an incident''s next question and version';
+
 -- Asks an incident's questions, and keeps the answer as a new version.
 CREATE FUNCTION _ward.incident_freeze(id bigint, reason text) RETURNS integer
 	LANGUAGE plpgsql VOLATILE
@@ -160,13 +169,16 @@ DECLARE
 	lost text[];
 	parts _ward.storage_part[] := '{}';
 BEGIN
-	SELECT coalesce(max(v.version), 0) + 1 INTO new_version FROM _ward.incident_version v WHERE v.incident = id;
+	SELECT n.version INTO new_version FROM _ward.incident_next(id) n;
 	-- A key that was lost opens what was stolen besides.
 	lost := ARRAY(SELECT k.exposed_keys[1] FROM _ward.incident_question k WHERE k.incident = id AND k.until_version IS NULL AND k.kind = 'key');
 	FOR q IN SELECT * FROM _ward.incident_question k WHERE k.incident = id AND k.until_version IS NULL ORDER BY k.number LOOP
 		IF q.kind = 'session' THEN
 			sessions := sessions + 1;
-			PERFORM _ward.scope_check(q.during, q.roles, q.clients, q.actors, q.applications, q.sessions, q.subject_class, q.relations);
+			-- The first was checked before there was an incident.
+			IF new_version > 1 THEN
+				PERFORM _ward.scope_check(q.during, q.roles, q.clients, q.actors, q.applications, q.sessions, q.subject_class, q.relations);
+			END IF;
 		ELSE
 			PERFORM ward.sync();
 			parts := parts || CASE q.kind WHEN 'storage' THEN _ward.relation_parts(q.stolen, q.as_of, q.exposed_keys || lost, q.subject_class)
@@ -194,7 +206,7 @@ BEGIN
 	PERFORM _ward.incident_hold(id);
 	-- Reading tables may have met people for the first time, whose names are evidence, too.
 	PERFORM ward.sync();
-	PERFORM _ward.worklist_extend(id, new_version);
+	PERFORM _ward.worklist_prepare(id, new_version);
 	RETURN new_version;
 END
 $$;
@@ -233,9 +245,7 @@ CREATE FUNCTION _ward.incident_ask(id bigint, during tstzrange, roles name[], cl
 AS $$
 	INSERT INTO _ward.incident_question (incident, number, since_version, kind, during, roles, clients, actors, applications, sessions,
 		subject_class, relations)
-	SELECT $1, coalesce(max(q.number), 0) + 1, (SELECT coalesce(max(v.version), 0) + 1 FROM _ward.incident_version v WHERE v.incident = $1),
-		   'session', $2, $3, $4, $5, $6, $7, $8, $9
-	FROM _ward.incident_question q WHERE q.incident = $1
+	SELECT $1, n.question, n.version, 'session', $2, $3, $4, $5, $6, $7, $8, $9 FROM _ward.incident_next($1) n
 $$;
 COMMENT ON FUNCTION _ward.incident_ask(bigint, tstzrange, name[], inet[], text[], text[], text[], text, text[]) IS
 	'a further question of an incident, about sessions';
@@ -252,11 +262,11 @@ BEGIN
 	END IF;
 	INSERT INTO _ward.incident_question (incident, number, since_version, kind, during, subject_class, relations, stolen,
 		as_of, exposed_keys)
-	SELECT id, coalesce(max(q.number), 0) + 1, (SELECT coalesce(max(v.version), 0) + 1 FROM _ward.incident_version v WHERE v.incident = id),
+	SELECT id, n.question, n.version,
 		   'storage', tstzrange(incident_ask_storage.as_of, incident_ask_storage.as_of, '[]'), of_class,
 		   -- Their names, too: a table may be gone when the question is read.
 		   coalesce(incident_ask_storage.relations, '{}')::text[], coalesce(incident_ask_storage.relations, '{}'), incident_ask_storage.as_of, coalesce(incident_ask_storage.exposed_keys, '{}')
-	FROM _ward.incident_question q WHERE q.incident = id;
+	FROM _ward.incident_next(id) n;
 END
 $$;
 COMMENT ON FUNCTION _ward.incident_ask_storage(bigint, regclass[], timestamptz, text[], text) IS
@@ -269,9 +279,9 @@ AS $$
 BEGIN
 	PERFORM _ward.key_check(key, during);
 	INSERT INTO _ward.incident_question (incident, number, since_version, kind, during, exposed_keys)
-	SELECT id, coalesce(max(q.number), 0) + 1, (SELECT coalesce(max(v.version), 0) + 1 FROM _ward.incident_version v WHERE v.incident = id),
+	SELECT id, n.question, n.version,
 		   'key', incident_ask_key.during, ARRAY[incident_ask_key.key]
-	FROM _ward.incident_question q WHERE q.incident = id;
+	FROM _ward.incident_next(id) n;
 END
 $$;
 COMMENT ON FUNCTION _ward.incident_ask_key(bigint, text, tstzrange) IS 'a further question of an incident, about a lost key';
@@ -409,7 +419,7 @@ BEGIN
 	END IF;
 	IF instead THEN
 		UPDATE _ward.incident_question q
-		SET until_version = (SELECT max(v.version) + 1 FROM _ward.incident_version v WHERE v.incident = id)
+		SET until_version = (SELECT n.version FROM _ward.incident_next(id) n)
 		WHERE q.incident = id AND q.until_version IS NULL;
 	END IF;
 END
@@ -612,7 +622,7 @@ COMMENT ON FUNCTION ward.record_report(bigint, text, timestamptz, text) IS
 	'records that the authority was told; the first time stops the 72-hour clock';
 
 REVOKE ALL ON FUNCTION
-	_ward.incident_get(bigint, boolean), _ward.incident_hold(bigint), _ward.incident_freeze(bigint, text),
+	_ward.incident_get(bigint, boolean), _ward.incident_next(bigint), _ward.incident_hold(bigint), _ward.incident_freeze(bigint, text),
 	_ward.incident_new(text, timestamptz), _ward.incident_begin(bigint),
 	_ward.incident_ask(bigint, tstzrange, name[], inet[], text[], text[], text[], text, text[]),
 	_ward.incident_ask_storage(bigint, regclass[], timestamptz, text[], text), _ward.incident_ask_key(bigint, text, tstzrange),

@@ -113,43 +113,83 @@ $$;
 COMMENT ON FUNCTION ward.describe_subjects(text, regclass) IS
 	'declares the organisation''s own table or view with the columns subject and, as far as known, category, channel, society, priority, unsafe_to_contact; it is read with the rights of whoever works an incident';
 
--- Adds to a worklist whom a version covers. What was done already stays, also for people
--- that are no longer covered.
-CREATE FUNCTION _ward.worklist_extend(incident bigint, version integer) RETURNS void
+-- Whom a version covers, as few sets: those with the same verdict and columns.
+CREATE FUNCTION _ward.worklist_covered(incident bigint, version integer)
+	RETURNS TABLE (subject_class text, verdict text, columns integer, subjects bytea)
+	LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT g.subject_class, CASE WHEN g.certain THEN 'certain' ELSE 'possible' END, c.id, _ward.subject_set_union(g.subjects)
+	FROM _ward.incident_group g
+	JOIN _ward.notification_columns c
+		ON c.incident = g.incident AND c.columns_clear = g.columns_clear AND c.columns_sealed = g.columns_sealed
+	WHERE g.incident = worklist_covered.incident AND g.version = worklist_covered.version
+	GROUP BY g.subject_class, g.certain, c.id;
+END;
+COMMENT ON FUNCTION _ward.worklist_covered(bigint, integer) IS 'people of a version by verdict and columns';
+
+-- Makes a worklist ready for a new version: its combinations of columns, and what it says of
+-- people who are on the list. What was done already stays, also for people that are no longer
+-- covered. Whoever is not on it yet comes with a description, since a row that is written
+-- twice takes twice as long: _ward.worklist_set(), or _ward.worklist_complete().
+CREATE FUNCTION _ward.worklist_prepare(incident bigint, version integer) RETURNS void
 	LANGUAGE plpgsql VOLATILE
 	SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	INSERT INTO _ward.notification_columns (incident, id, columns_clear, columns_sealed)
-	SELECT worklist_extend.incident, row_number() OVER () + (SELECT coalesce(max(c.id), 0) FROM _ward.notification_columns c WHERE c.incident = worklist_extend.incident),
+	SELECT worklist_prepare.incident, row_number() OVER () + (SELECT coalesce(max(c.id), 0) FROM _ward.notification_columns c WHERE c.incident = worklist_prepare.incident),
 		   x.columns_clear, x.columns_sealed
 	FROM (
 		SELECT DISTINCT g.columns_clear, g.columns_sealed FROM _ward.incident_group g
-		WHERE g.incident = worklist_extend.incident AND g.version = worklist_extend.version
+		WHERE g.incident = worklist_prepare.incident AND g.version = worklist_prepare.version
 		EXCEPT
-		SELECT c.columns_clear, c.columns_sealed FROM _ward.notification_columns c WHERE c.incident = worklist_extend.incident
+		SELECT c.columns_clear, c.columns_sealed FROM _ward.notification_columns c WHERE c.incident = worklist_prepare.incident
 	) x;
-	WITH covered AS (
-		SELECT g.subject_class, g.certain, c.id AS columns, g.subjects
-		FROM _ward.incident_group g
-		JOIN _ward.notification_columns c
-			ON c.incident = g.incident AND c.columns_clear = g.columns_clear AND c.columns_sealed = g.columns_sealed
-		WHERE g.incident = worklist_extend.incident AND g.version = worklist_extend.version
+	IF version = 1 THEN
+		RETURN;
+	END IF;
+	UPDATE _ward.notification n SET verdict = c.verdict, columns = c.columns
+	FROM _ward.worklist_covered(worklist_prepare.incident, worklist_prepare.version) c, LATERAL _ward.subject_set_members(c.subjects) m
+	WHERE n.incident = worklist_prepare.incident AND n.subject_class = c.subject_class AND n.number = m
+	  AND (n.verdict <> c.verdict OR n.columns IS DISTINCT FROM c.columns);
+	WITH listed AS (
+		SELECT n.subject_class, _ward.subject_set_agg(n.number) AS subjects FROM _ward.notification n
+		WHERE n.incident = worklist_prepare.incident AND n.verdict <> 'dropped' GROUP BY n.subject_class
+	), gone AS MATERIALIZED (
+		SELECT l.subject_class, _ward.subject_set_minus(l.subjects, (
+			SELECT _ward.subject_set_union(c.subjects) FROM _ward.worklist_covered(worklist_prepare.incident, worklist_prepare.version) c
+			WHERE c.subject_class = l.subject_class)) AS subjects
+		FROM listed l
 	)
-	INSERT INTO _ward.notification AS n (incident, subject_class, number, verdict, columns)
-	SELECT worklist_extend.incident, c.subject_class, m, CASE WHEN c.certain THEN 'certain' ELSE 'possible' END, c.columns
-	FROM covered c, LATERAL _ward.subject_set_members(c.subjects) m
-	ON CONFLICT ON CONSTRAINT notification_pkey DO UPDATE SET verdict = excluded.verdict, columns = excluded.columns
-		WHERE n.verdict <> excluded.verdict OR n.columns IS DISTINCT FROM excluded.columns;
 	UPDATE _ward.notification n SET verdict = 'dropped'
-	WHERE n.incident = worklist_extend.incident AND n.verdict <> 'dropped' AND version > 1
-	  AND NOT EXISTS (
-		SELECT FROM _ward.incident_sets(worklist_extend.incident, worklist_extend.version) s
-		WHERE s.subject_class = n.subject_class
-		  AND (_ward.subject_set_contains(s.certain, n.number) OR _ward.subject_set_contains(s.possible, n.number)));
+	FROM gone g, LATERAL _ward.subject_set_members(g.subjects) m
+	WHERE n.incident = worklist_prepare.incident AND n.subject_class = g.subject_class AND n.number = m;
 END
 $$;
-COMMENT ON FUNCTION _ward.worklist_extend(bigint, integer) IS 'adds the people of a version to the worklist';
+COMMENT ON FUNCTION _ward.worklist_prepare(bigint, integer) IS 'makes a worklist ready for a new version';
+
+-- Puts the people of the last version on the list who are not on it.
+CREATE FUNCTION _ward.worklist_complete(incident bigint) RETURNS void
+	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM _ward.incident_get(incident, true);
+	INSERT INTO _ward.notification (incident, subject_class, number, verdict, columns)
+	SELECT worklist_complete.incident, x.*
+	FROM (
+		SELECT c.subject_class, m AS number, c.verdict, c.columns
+		FROM _ward.worklist_covered(worklist_complete.incident, _ward.incident_version_of(worklist_complete.incident, NULL)) c
+		LEFT JOIN (
+			SELECT n.subject_class, _ward.subject_set_agg(n.number) AS subjects FROM _ward.notification n
+			WHERE n.incident = worklist_complete.incident GROUP BY n.subject_class
+		) l ON l.subject_class = c.subject_class,
+		LATERAL _ward.subject_set_members(CASE WHEN l.subjects IS NULL THEN c.subjects ELSE _ward.subject_set_minus(c.subjects, l.subjects) END) m
+	) x
+	ORDER BY x.subject_class, x.number;
+END
+$$;
+COMMENT ON FUNCTION _ward.worklist_complete(bigint) IS 'puts on the worklist who is covered and not on it';
 
 -- The classes of an incident that are described, and by what.
 CREATE FUNCTION _ward.worklist_sources(incident bigint) RETURNS TABLE (class text, source regclass)
@@ -158,53 +198,84 @@ CREATE FUNCTION _ward.worklist_sources(incident bigint) RETURNS TABLE (class tex
 AS $$
 BEGIN
 	RETURN QUERY SELECT d.class, d.source FROM _ward.subject_description d
-	WHERE EXISTS (SELECT FROM _ward.notification n WHERE n.incident = worklist_sources.incident AND n.subject_class = d.class);
+	WHERE EXISTS (SELECT FROM _ward.incident_group g WHERE g.incident = worklist_sources.incident AND g.subject_class = d.class);
 END
 $$;
 COMMENT ON FUNCTION _ward.worklist_sources(bigint) IS 'tables that describe the people of an incident';
 
--- The next people of a worklist, by number, with their names.
+-- The next people that an incident covers or covered, by number, with their names.
 CREATE FUNCTION _ward.worklist_next(incident bigint, class text, after bigint, how_many integer,
 	OUT numbers bigint[], OUT subjects text[], OUT last bigint)
 	LANGUAGE plpgsql STABLE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+	IF after = 9223372036854775807 THEN
+		RETURN;
+	END IF;
 	SELECT array_agg(s.number), array_agg(s.subject), max(s.number) INTO numbers, subjects, last
 	FROM (
 		SELECT _ward.subject_set_agg(x.number) AS set
-		FROM (SELECT n.number FROM _ward.notification n
-			  WHERE n.incident = worklist_next.incident AND n.subject_class = worklist_next.class
-				AND (worklist_next.after IS NULL OR n.number > worklist_next.after)
-			  ORDER BY n.number LIMIT worklist_next.how_many) x
+		FROM (SELECT _ward.subject_set_members(_ward.subject_set_between(u.set, coalesce(worklist_next.after + 1, -9223372036854775808), 9223372036854775807)) AS number
+			  FROM (SELECT _ward.subject_set_union(g.subjects) AS set FROM _ward.incident_group g
+					WHERE g.incident = worklist_next.incident AND g.subject_class = worklist_next.class) u
+			  LIMIT worklist_next.how_many) x
 	) y, LATERAL _ward.scope_names(worklist_next.class, y.set) s;
 END
 $$;
-COMMENT ON FUNCTION _ward.worklist_next(bigint, text, bigint, integer) IS 'next people of a worklist, with their names';
+COMMENT ON FUNCTION _ward.worklist_next(bigint, text, bigint, integer) IS 'next people of an incident, with their names';
 
--- Takes descriptions as plain values. Whoever is unsafe to contact is taken off the list,
--- unless somebody has decided otherwise.
+-- The smaller, the sooner; a priority that is no number comes first.
+CREATE FUNCTION _ward.worklist_rank(priority text) RETURNS bigint
+	LANGUAGE sql IMMUTABLE
+	RETURN CASE WHEN priority ~ '^-?[0-9]{1,9}$' THEN priority::bigint WHEN priority IS NOT NULL THEN 0 ELSE 1000000 END;
+COMMENT ON FUNCTION _ward.worklist_rank(text) IS 'rank of a priority on the worklist';
+
+-- Takes descriptions as plain values, of people on the list and of those who are to be on it.
+-- Whoever is unsafe to contact is taken off the list, unless somebody has decided otherwise.
 CREATE FUNCTION _ward.worklist_set(incident bigint, class text, numbers bigint[], categories text[], channels text[],
 	societies text[], priorities text[], unsafe boolean[])
 	RETURNS void
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	lowest bigint;
+	highest bigint;
+	listed bytea;
 BEGIN
 	PERFORM _ward.incident_get(incident, true);
-	UPDATE _ward.notification n
-	SET category = s.category, channel = s.channel, society = s.society, priority = s.priority,
-		rank = CASE WHEN s.priority ~ '^-?[0-9]{1,9}$' THEN s.priority::bigint WHEN s.priority IS NOT NULL THEN 0 ELSE 1000000 END,
-		unsafe_to_contact = s.unsafe,
-		state = CASE WHEN s.unsafe AND n.state IN ('pending', 'unreachable') THEN 'must_not_be_contacted'
-					 WHEN n.state = 'must_not_be_contacted' AND n.decided_by IS NULL AND s.unsafe IS NOT TRUE THEN 'pending'
-					 ELSE n.state END,
-		decided_by = CASE WHEN s.unsafe AND n.state IN ('pending', 'unreachable') THEN NULL ELSE n.decided_by END
+	SELECT min(n), max(n) INTO lowest, highest FROM unnest(numbers) n;
+	SELECT _ward.subject_set_agg(n.number) INTO listed FROM _ward.notification n
+	WHERE n.incident = worklist_set.incident AND n.subject_class = worklist_set.class AND n.number BETWEEN lowest AND highest;
+	IF _ward.subject_set_count(listed) > 0 THEN
+		UPDATE _ward.notification n
+		SET category = s.category, channel = s.channel, society = s.society, priority = s.priority,
+			rank = _ward.worklist_rank(s.priority), unsafe_to_contact = s.unsafe,
+			state = CASE WHEN s.unsafe AND n.state IN ('pending', 'unreachable') THEN 'must_not_be_contacted'
+						 WHEN n.state = 'must_not_be_contacted' AND n.decided_by IS NULL AND s.unsafe IS NOT TRUE THEN 'pending'
+						 ELSE n.state END,
+			decided_by = CASE WHEN s.unsafe AND n.state IN ('pending', 'unreachable') THEN NULL ELSE n.decided_by END
+		FROM unnest(numbers, categories, channels, societies, priorities, worklist_set.unsafe)
+			AS s(number, category, channel, society, priority, unsafe)
+		WHERE n.incident = worklist_set.incident AND n.subject_class = worklist_set.class AND n.number = s.number
+		  AND n.number BETWEEN lowest AND highest
+		  AND (n.category, n.channel, n.society, n.priority, n.unsafe_to_contact)
+			  IS DISTINCT FROM (s.category, s.channel, s.society, s.priority, s.unsafe);
+	END IF;
+	INSERT INTO _ward.notification (incident, subject_class, number, verdict, columns, category, channel, society, priority, rank,
+		unsafe_to_contact, state)
+	SELECT worklist_set.incident, worklist_set.class, s.number, c.verdict, c.columns, s.category, s.channel, s.society, s.priority,
+		   _ward.worklist_rank(s.priority), s.unsafe, CASE WHEN s.unsafe THEN 'must_not_be_contacted' ELSE 'pending' END
 	FROM unnest(numbers, categories, channels, societies, priorities, worklist_set.unsafe)
 		AS s(number, category, channel, society, priority, unsafe)
-	WHERE n.incident = worklist_set.incident AND n.subject_class = worklist_set.class AND n.number = s.number
-	  AND (n.category, n.channel, n.society, n.priority, n.unsafe_to_contact)
-		  IS DISTINCT FROM (s.category, s.channel, s.society, s.priority, s.unsafe);
+	JOIN (
+		SELECT m AS number, v.verdict, v.columns
+		FROM _ward.worklist_covered(worklist_set.incident, _ward.incident_version_of(worklist_set.incident, NULL)) v,
+			LATERAL _ward.subject_set_members(_ward.subject_set_minus(_ward.subject_set_between(v.subjects, lowest, highest), listed)) m
+		WHERE v.subject_class = worklist_set.class
+	) c ON c.number = s.number
+	ORDER BY s.number;
 END
 $$;
 COMMENT ON FUNCTION _ward.worklist_set(bigint, text, bigint[], text[], text[], text[], text[], boolean[]) IS
@@ -255,7 +326,7 @@ BEGIN
 		END IF;
 		position := NULL;
 		LOOP
-			SELECT * INTO people FROM _ward.worklist_next(incident, s.class, position, 50000);
+			SELECT * INTO people FROM _ward.worklist_next(incident, s.class, position, 100000);
 			EXIT WHEN people.last IS NULL;
 			position := people.last;
 			EXECUTE query INTO read USING people.numbers, people.subjects;
@@ -272,7 +343,7 @@ $$;
 COMMENT ON FUNCTION ward.describe_worklist(bigint) IS
 	'reads category, channel, society, priority and safety of an incident''s people from the tables named to ward.describe_subjects(), with the caller''s rights; returns how many people were described';
 
--- An incident must open whatever the organisation's view does.
+-- An incident must open whatever the organisation's view does, with all whom it covers.
 CREATE FUNCTION _ward.worklist_describe_all(incident bigint) RETURNS void
 	LANGUAGE plpgsql VOLATILE
 	SET search_path = pg_catalog, pg_temp
@@ -280,24 +351,28 @@ AS $$
 DECLARE
 	code text;
 BEGIN
-	PERFORM ward.describe_worklist(incident);
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE;
-	RAISE WARNING 'the worklist of incident % lacks categories and channels', incident
-		USING DETAIL = format('Reading the table that describes the people failed with SQLSTATE %s.', code),
-			HINT = 'Call ward.describe_worklist() as a role that may read it.';
+	BEGIN
+		PERFORM ward.describe_worklist(incident);
+	EXCEPTION WHEN OTHERS THEN
+		GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE;
+		RAISE WARNING 'the worklist of incident % lacks categories and channels', incident
+			USING DETAIL = format('Reading the table that describes the people failed with SQLSTATE %s.', code),
+				HINT = 'Call ward.describe_worklist() as a role that may read it.';
+	END;
+	PERFORM _ward.worklist_complete(incident);
 END
 $$;
-COMMENT ON FUNCTION _ward.worklist_describe_all(bigint) IS 'describes a worklist, or warns that it could not';
+COMMENT ON FUNCTION _ward.worklist_describe_all(bigint) IS 'makes a worklist complete and describes it, or warns that it could not be described';
 
 REVOKE ALL ON FUNCTION
-	ward.describe_subjects(text, regclass), _ward.worklist_extend(bigint, integer), _ward.worklist_sources(bigint),
+	ward.describe_subjects(text, regclass), _ward.worklist_covered(bigint, integer), _ward.worklist_prepare(bigint, integer),
+	_ward.worklist_complete(bigint), _ward.worklist_rank(text), _ward.worklist_sources(bigint),
 	_ward.worklist_next(bigint, text, bigint, integer),
 	_ward.worklist_set(bigint, text, bigint[], text[], text[], text[], text[], boolean[]),
 	ward.describe_worklist(bigint), _ward.worklist_describe_all(bigint)
 	FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
-	_ward.worklist_sources(bigint), _ward.worklist_next(bigint, text, bigint, integer),
+	_ward.worklist_complete(bigint), _ward.worklist_sources(bigint), _ward.worklist_next(bigint, text, bigint, integer),
 	_ward.worklist_set(bigint, text, bigint[], text[], text[], text[], text[], boolean[]),
 	ward.describe_worklist(bigint), _ward.worklist_describe_all(bigint)
 	TO ward_officer, ward_analyst;
