@@ -677,7 +677,6 @@ witness_place(WitnessCapture *capture)
 				witness_place_write_modify(&placing, (ModifyTableState *) modify);
 		}
 	witness_place_write_rechecks(&placing);
-	/* EXPLAIN ANALYZE shows how many rows each filter dropped: it tells of all rows. */
-	if (query->instrument_options != 0 && query->dest->mydest == DestNone)
-		witness_place_everybody(capture, "explain");
+	if (witness_place_explained(query))
+		witness_place_explain(capture);
 }

@@ -71,6 +71,10 @@ extern List *witness_place_group_aggregate(Placing *placing, AggState *state, co
 extern List *witness_place_group_unique(Placing *placing, PlanState *state, const Above *above);
 extern List *witness_place_group_setop(Placing *placing, PlanState *state);
 
+/* place_explain.c */
+extern bool witness_place_explained(const QueryDesc *query);
+extern void witness_place_explain(WitnessCapture *capture);
+
 /* place_write.c */
 extern void witness_place_write_modify(Placing *placing, ModifyTableState *state);
 extern void witness_place_write_locks(Placing *placing, LockRowsState *state);

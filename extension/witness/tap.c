@@ -448,52 +448,68 @@ witness_tap_error(WitnessCapture *capture)
 	}
 }
 
-/* ON CONFLICT DO UPDATE: the existing row is seen by its WHERE clause alone. */
-typedef struct WitnessConflict
+/* A row that a condition is asked about, whatever the answer. */
+typedef struct WitnessLook
 {
 	WitnessCapture *capture;
-	ExprState *original; /* or NULL where there is no WHERE */
+	ExprState *original; /* or NULL where there is no condition */
 	WitnessSet *set;
 	AttrNumber attnum;
 	Oid type;
-} WitnessConflict;
+} WitnessLook;
 
 static Datum
-witness_tap_conflict_eval(ExprState *state, ExprContext *econtext, bool *isnull)
+witness_tap_look_eval(ExprState *state, ExprContext *econtext, bool *isnull)
 {
-	WitnessConflict *conflict = state->evalfunc_private;
+	WitnessLook *look = state->evalfunc_private;
 
-	witness_tap_hear(conflict->capture, conflict->set, econtext->ecxt_scantuple, conflict->attnum,
-					 conflict->type);
-	if (conflict->original != NULL)
-		return conflict->original->evalfunc(conflict->original, econtext, isnull);
+	witness_tap_hear(look->capture, look->set, econtext->ecxt_scantuple, look->attnum, look->type);
+	if (look->original != NULL)
+		return look->original->evalfunc(look->original, econtext, isnull);
 	*isnull = false;
 	return BoolGetDatum(true);
 }
 
+/* A condition that listens, in the place of this one. */
+static ExprState *
+witness_tap_look(WitnessCapture *capture, ExprState *original, WitnessSet *set, AttrNumber attnum,
+				 Oid type)
+{
+	MemoryContext old = MemoryContextSwitchTo(capture->query->estate->es_query_cxt);
+	WitnessLook *look = palloc0(sizeof(WitnessLook));
+	ExprState *state = makeNode(ExprState);
+
+	look->capture = capture;
+	look->original = original;
+	look->set = set;
+	look->attnum = attnum;
+	look->type = type;
+	state->flags = EEO_FLAG_IS_QUAL;
+	state->evalfunc = witness_tap_look_eval;
+	state->evalfunc_private = look;
+	MemoryContextSwitchTo(old);
+	return state;
+}
+
+/* ON CONFLICT DO UPDATE: the existing row is seen by its WHERE clause alone. */
 void
 witness_tap_conflict(WitnessCapture *capture, ResultRelInfo *target, WitnessSet *set,
 					 AttrNumber attnum, Oid type)
 {
-	WitnessConflict *conflict;
-	ExprState *state;
-	MemoryContext old;
+	if (target->ri_onConflict != NULL)
+		target->ri_onConflict->oc_WhereClause =
+			witness_tap_look(capture, target->ri_onConflict->oc_WhereClause, set, attnum, type);
+}
 
-	if (target->ri_onConflict == NULL)
-		return;
-	old = MemoryContextSwitchTo(capture->query->estate->es_query_cxt);
-	conflict = palloc0(sizeof(WitnessConflict));
-	conflict->capture = capture;
-	conflict->original = target->ri_onConflict->oc_WhereClause;
-	conflict->set = set;
-	conflict->attnum = attnum;
-	conflict->type = type;
-	state = makeNode(ExprState);
-	state->flags = EEO_FLAG_IS_QUAL;
-	state->evalfunc = witness_tap_conflict_eval;
-	state->evalfunc_private = conflict;
-	target->ri_onConflict->oc_WhereClause = state;
-	MemoryContextSwitchTo(old);
+/* Records each row that a scan looks at, also what its condition drops. */
+void
+witness_tap_scanned(WitnessCapture *capture, ScanState *scan, WitnessSet *set, AttrNumber attnum,
+					Oid type)
+{
+	if (scan->ps.qual == NULL)
+		witness_tap_add(capture, &scan->ps, WITNESS_SOURCE_SCAN, attnum, type, set);
+	else
+		scan->ps.qual = witness_tap_look(capture, scan->ps.qual, set, attnum, type);
 }
 
 /* A pair of rows that a join has found to match. */

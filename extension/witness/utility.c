@@ -439,6 +439,7 @@ witness_utility_before(PlannedStmt *statement, const char *source)
 	witness_utility_running.source = source;
 	witness_utility_running.location = statement->stmt_location;
 	witness_utility_running.length = statement->stmt_len;
+	witness_utility_running.explains = IsA(node, ExplainStmt);
 
 	/* These matter in any database of a server that captures. */
 	if (IsA(node, VariableSetStmt))

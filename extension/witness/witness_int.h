@@ -250,6 +250,8 @@ extern void witness_tap_add(WitnessCapture *capture, PlanState *state, WitnessSo
 							AttrNumber attnum, Oid type, WitnessSet *set);
 extern void witness_tap_conflict(WitnessCapture *capture, ResultRelInfo *target, WitnessSet *set,
 								 AttrNumber attnum, Oid type);
+extern void witness_tap_scanned(WitnessCapture *capture, ScanState *scan, WitnessSet *set,
+								AttrNumber attnum, Oid type);
 extern void witness_tap_match(WitnessCapture *capture, JoinState *join, WitnessSource source,
 							  AttrNumber attnum, Oid type, WitnessSet *set);
 extern void witness_tap_settle(WitnessCapture *capture, PlanState *state,
@@ -381,6 +383,7 @@ typedef struct WitnessUtility
 	const char *source; /* as it was sent; never recorded as it is */
 	int location;
 	int length;
+	bool explains;
 } WitnessUtility;
 
 extern WitnessUtility witness_utility_running;

@@ -473,6 +473,21 @@ case("utility", "CREATE STATISTICS together (mcv) ON soc, score FROM person", "A
 case("utility", "ANALYZE person", "SELECT histogram_bounds FROM pg_stats WHERE tablename = 'person' AND attname = 'name'")
 case("utility", "TRUNCATE letter", "SELECT count(*) FROM society", writes="SELECT id FROM letter")
 case("explain", "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT p.name FROM person p JOIN msg m ON m.person_id = p.id WHERE m.n > 6", plan=False)
+EXPLAIN = "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF)"
+case("explain", f"{EXPLAIN} SELECT name FROM person WHERE id = 4 AND score > 1000", settings=["enable_seqscan=off", "enable_bitmapscan=off"], plan=False)
+case("explain", f"{EXPLAIN} SELECT name FROM person WHERE score BETWEEN 10 AND 30 AND name LIKE '%4'", settings=["enable_seqscan=off", "enable_bitmapscan=off"], plan=False)
+case("explain", f"{EXPLAIN} SELECT score FROM person WHERE score > 30", settings=["enable_seqscan=off", "enable_bitmapscan=off"], plan=False)
+case("explain", f"{EXPLAIN} SELECT id FROM person WHERE score > 30 AND id < 9", settings=["enable_seqscan=off", "enable_indexscan=off", "enable_indexonlyscan=off"], plan=False)
+case("explain", f"{EXPLAIN} CREATE TABLE made AS SELECT name FROM person WHERE score > 1000", plan=False)
+case("explain", f"{EXPLAIN} EXECUTE q8 (4)", before="PREPARE q8 (int) AS SELECT name FROM person WHERE id > $1 ORDER BY id LIMIT 2")
+case("explain", f"{EXPLAIN} SELECT s.name FROM society s WHERE EXISTS (SELECT FROM person p WHERE p.soc = s.id AND p.id IN (3, 7))", settings=JOINS["nestloop"], plan=False)
+case("explain", f"{EXPLAIN} SELECT s.name FROM society s LEFT JOIN person p ON p.soc = s.id AND p.score > 40", settings=JOINS["hash"], plan=False)
+case("explain", f"{EXPLAIN} SELECT name FROM person WHERE score > (SELECT max(n) * 5 FROM msg WHERE n < 6)", plan=False)
+case("explain", f"{EXPLAIN} SELECT id FROM parted WHERE id > 6", plan=False)
+case("explain", f"{EXPLAIN} UPDATE person SET score = 0 WHERE id < 9 AND soc = 1", plan=False, writes="SELECT id FROM person WHERE id < 9 AND soc = 1")
+case("explain", f"{EXPLAIN} INSERT INTO person VALUES (4, 'x', 1, 1) ON CONFLICT DO NOTHING", plan=False)
+case("explain", f"{EXPLAIN} SELECT count(*) FROM person WHERE score > 20", settings=PARALLEL, plan=False)
+case("explain", f"{EXPLAIN} WITH d AS (DELETE FROM msg WHERE n > 6 RETURNING person_id) SELECT count(*) FROM d", plan=False)
 
 # ---- where a table's rows stand besides
 case("toast", "SELECT id, length(body) FROM letter WHERE id < 4", ids=[0])
