@@ -48,7 +48,9 @@ AS $$
 	), whole AS MATERIALIZED (
 		-- Nobody may take an answer from a trail that was tampered with for the truth, least
 		-- of all an empty one.
-		SELECT _ward.scope_distrust() AS distrust
+		SELECT nullif(concat_ws('; ', _ward.scope_distrust(),
+			(SELECT string_agg(format('the trail of standby %s is not to be relied upon, so who read what there may be missing: %s', s.name, s.why),
+				'; ' ORDER BY s.name) FROM _ward.scope_standby_distrust() s)), '') AS distrust
 	), unnamed AS (
 		SELECT d.subject_class, d.certain, count(*) FILTER (WHERE d.subjects IS NULL AND d.reason IS DISTINCT FROM 'trail.gap') AS rows,
 			   count(*) FILTER (WHERE d.reason IN ('null_key', 'dangling_key')) AS keyless,

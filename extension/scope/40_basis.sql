@@ -27,6 +27,41 @@ END
 $$;
 COMMENT ON FUNCTION _ward.scope_distrust() IS 'why the trail is not to be relied upon; NULL where it is whole';
 
+-- The same of each trail that a standby delivered; no row where all are whole. What was
+-- read there behind the damage is not in the index.
+CREATE FUNCTION _ward.scope_standby_distrust() RETURNS TABLE (node text, name text, why text)
+	LANGUAGE plpgsql VOLATILE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	s record;
+	v record;
+BEGIN
+	FOR s IN SELECT b.node, b.name, b.received, b.problem, (SELECT i.problem FROM _ward.index_state i WHERE i.node = b.node) AS stuck
+		FROM ward.standbys() b
+	LOOP
+		node := s.node;
+		name := coalesce(s.name, s.node);
+		why := s.problem;
+		BEGIN
+			IF s.name IS NOT NULL AND s.received > 0 THEN
+				SELECT * INTO v FROM ward.verify_standby(s.name);
+				IF NOT v.verified THEN
+					why := v.problem || coalesce(' (' || v.place || ')', '');
+				END IF;
+			END IF;
+		EXCEPTION WHEN SQLSTATE 'WD301' OR SQLSTATE 'WD302' OR SQLSTATE 'WD303' THEN
+			why := SQLERRM;
+		END;
+		why := coalesce(why, s.stuck);
+		IF why IS NOT NULL THEN
+			RETURN NEXT;
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION _ward.scope_standby_distrust() IS 'standbys whose trails are not to be relied upon, and why';
+
 -- Times within a range at which a table was not watched, from what the trail says of
 -- watches. Where it says nothing of one that stands, from when that was made.
 CREATE FUNCTION _ward.scope_unwatched(during tstzrange, of_class text)
@@ -101,7 +136,12 @@ BEGIN
 		RETURN QUERY SELECT 'trail verified', 'fails', NULL::timestamptz, NULL::timestamptz, true, distrust;
 	END IF;
 
-	IF wrong IS NULL THEN
+	IF wrong IS NULL AND EXISTS (SELECT FROM _ward.index_state i WHERE i.problem IS NOT NULL) THEN
+		RETURN QUERY SELECT 'index complete', 'fails', NULL::timestamptz, NULL::timestamptz, true,
+			format('the index can not read the trail of standby %s from record %s on, so people may be missing from the answer: %s',
+				coalesce((SELECT b.name FROM _ward.standby b WHERE b.node = i.node), i.node), i.position, i.problem)
+		FROM _ward.index_state i WHERE i.problem IS NOT NULL;
+	ELSIF wrong IS NULL THEN
 		RETURN QUERY SELECT 'index complete', 'holds', NULL::timestamptz, clock_timestamp(), false,
 			'the index holds all evidence that was written before this question';
 	ELSE
@@ -169,11 +209,8 @@ BEGIN
 	GROUP BY r.schema_name, r.relation_name ORDER BY 3;
 
 	-- Standbys deliver their trails; what was read there after the last is not known here.
-	FOR s IN SELECT b.*, b.problem AS wrong FROM ward.standbys() b
+	FOR s IN SELECT b.*, d.why AS wrong FROM ward.standbys() b LEFT JOIN _ward.scope_standby_distrust() d ON d.node = b.node
 	LOOP
-		IF s.wrong IS NULL AND s.name IS NOT NULL AND s.received > 0 THEN
-			SELECT v.problem || coalesce(' (' || v.place || ')', '') INTO s.wrong FROM ward.verify_standby(s.name) v;
-		END IF;
 		IF s.wrong IS NOT NULL THEN
 			RETURN QUERY SELECT 'standbys', 'fails', s.known_until, NULL::timestamptz, true,
 				format('the trail of standby %s is not to be relied upon: %s', coalesce(s.name, s.node), s.wrong);
@@ -208,5 +245,5 @@ $$;
 COMMENT ON FUNCTION ward.scope_basis(tstzrange, text) IS
 	'on what ground those who are not in a scope are excluded: what holds, what fails, what limits the answer (widens: somebody may be affected whom the answer does not name)';
 
-REVOKE ALL ON FUNCTION _ward.scope_distrust(), _ward.scope_unwatched(tstzrange, text), ward.scope_basis(tstzrange, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION _ward.scope_distrust(), _ward.scope_standby_distrust(), _ward.scope_unwatched(tstzrange, text), ward.scope_basis(tstzrange, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ward.scope_basis(tstzrange, text) TO ward_officer, ward_auditor, ward_analyst;

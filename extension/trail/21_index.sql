@@ -10,7 +10,9 @@ CREATE TABLE _ward.index_state (
 	position bigint NOT NULL,	-- of the first record not yet folded
 	folded bigint NOT NULL DEFAULT 0,
 	updated timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-	shipped boolean NOT NULL DEFAULT false	-- delivered by a standby; else this server's own, or that of one before it
+	shipped boolean NOT NULL DEFAULT false,	-- delivered by a standby; else this server's own, or that of one before it
+	problem text,				-- what keeps a standby's trail from being read further
+	tries bigint NOT NULL DEFAULT 0	-- how often it was met
 );
 COMMENT ON TABLE _ward.index_state IS 'how far the index of the trail has come';
 
@@ -233,11 +235,26 @@ CREATE VIEW ward.events AS
 COMMENT ON VIEW ward.events IS
 	'keys, grants, watching, settings and gaps, with who did it (call ward.sync() first)';
 
+-- Where each trail that this server has ends: its own, and as far as they are accepted
+-- those of standbys.
+CREATE FUNCTION _ward.trail_ends(OUT node text, OUT trail_end bigint) RETURNS SETOF record
+	LANGUAGE sql VOLATILE SECURITY DEFINER
+	SET search_path = pg_catalog, pg_temp
+AS $$
+	SELECT t.node, _ward.trail_end() FROM _ward.trail_state() t
+	UNION ALL
+	SELECT r.node, r.accepted FROM _ward.received_trails() r
+$$;
+COMMENT ON FUNCTION _ward.trail_ends() IS 'where the trails that this server has end';
+REVOKE ALL ON FUNCTION _ward.trail_ends() FROM PUBLIC;
+
 CREATE VIEW ward.index_status AS
 	SELECT s.node, s.position, greatest(e.trail_end - s.position, 0) AS behind, s.folded, s.updated,
-		   CASE WHEN e.trail_end > 0 THEN pg_catalog.round(100.0 * least(s.position, e.trail_end) / e.trail_end, 1) END AS percent
-	FROM _ward.index_state s, (SELECT _ward.trail_end() OFFSET 0) e;
-COMMENT ON VIEW ward.index_status IS 'how far this database''s index is behind the trail, in records, also while it is made anew';
+		   CASE WHEN e.trail_end > 0 THEN pg_catalog.round(100.0 * least(s.position, e.trail_end) / e.trail_end, 1) END AS percent,
+		   s.problem
+	FROM _ward.index_state s LEFT JOIN _ward.trail_ends() e ON e.node = s.node;
+COMMENT ON VIEW ward.index_status IS
+	'how far this database''s index is behind each trail, in records, also while it is made anew, and what keeps it from reading on';
 
 REVOKE ALL ON ward.disclosures, ward.sessions, ward.events, ward.index_status FROM PUBLIC;
 GRANT SELECT ON ward.disclosures, ward.sessions, ward.events, ward.index_status TO ward_auditor;
@@ -247,4 +264,4 @@ GRANT USAGE ON SCHEMA _ward TO ward_officer, ward_auditor, ward_analyst;
 GRANT EXECUTE ON FUNCTION _ward.manner_name(int2), _ward.column_names(name, name, int2[], text[], int2[]),
 	_ward.subject_set_count(bytea), _ward.subject_set_contains(bytea, bigint), _ward.subject_set_members(bytea)
 	TO ward_auditor;
-GRANT EXECUTE ON FUNCTION _ward.trail_end() TO ward_officer, ward_auditor, ward_analyst;
+GRANT EXECUTE ON FUNCTION _ward.trail_end(), _ward.trail_ends() TO ward_officer, ward_auditor, ward_analyst;

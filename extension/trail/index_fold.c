@@ -12,12 +12,15 @@
  * partition is attached, which readers of the other partitions don't notice.
  *
  * An inconsistency of the evidence stops the index with WD303 instead of leaving
- * anything out: a missing answer is noticed, a wrong one is not.
+ * anything out: a missing answer is noticed, a wrong one is not.  That of a trail which a
+ * standby delivered stops the index of that trail alone, and is noted in index_state for
+ * those who ask.
  */
 #include "trail/index_int.h"
 
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
@@ -34,6 +37,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "utils/resowner.h"
 #include "common/hashfn.h"
 
 /* A batch ends at whichever comes first; small enough to keep commits frequent. */
@@ -589,18 +593,23 @@ index_fold_tell_elsewhere(void)
 	}
 }
 
-/* Where to go on; makes the state where there is none or where it is a copy's. */
+/*
+ * Where to go on; makes the state where there is none or where it is a copy's.  troubled:
+ * what was there could not be read the last time.
+ */
 static TrailPosition
-index_fold_state(bool shipped)
+index_fold_state(bool shipped, volatile bool *troubled)
 {
 	Datum state[2] = {ObjectIdGetDatum(MyDatabaseId), BoolGetDatum(shipped)};
 
+	*troubled = false;
 	if (trail_index_statement_run(INDEX_PLAN_STATE, NULL, NULL, SPI_OK_SELECT) == 1)
 	{
 		TrailPosition position = (TrailPosition) DatumGetInt64(index_fold_value(1));
 
 		if (DatumGetObjectId(index_fold_value(2)) == MyDatabaseId)
 		{
+			*troubled = DatumGetBool(index_fold_value(4));
 			/* A standby was promoted, or a server that was the primary became one. */
 			if (DatumGetBool(index_fold_value(3)) != shipped)
 			{
@@ -620,8 +629,9 @@ index_fold_state(bool shipped)
 	return 0;
 }
 
+/* reached is also right where this raises: the first record that is not folded. */
 static void
-index_fold_records(Fold *fold, TrailIndexSource *source, TrailPosition *reached)
+index_fold_records(Fold *fold, TrailIndexSource *source, volatile TrailPosition *reached)
 {
 	TrailIndexEntry entry;
 	MemoryContext each =
@@ -633,6 +643,7 @@ index_fold_records(Fold *fold, TrailIndexSource *source, TrailPosition *reached)
 		   trail_index_source_next(source, &entry))
 	{
 		CHECK_FOR_INTERRUPTS();
+		*reached = entry.position;
 		fold->records++;
 		switch (entry.kind)
 		{
@@ -666,6 +677,7 @@ index_fold_records(Fold *fold, TrailIndexSource *source, TrailPosition *reached)
 			case TRAIL_KIND_CHECKPOINT:
 				break;
 		}
+		*reached = entry.position + 1;
 		MemoryContextReset(each);
 	}
 	*reached = trail_index_source_position(source);
@@ -673,16 +685,26 @@ index_fold_records(Fold *fold, TrailIndexSource *source, TrailPosition *reached)
 	MemoryContextDelete(each);
 }
 
+/* Notes that a trail can't be read further, or (NULL) that it can again. */
+static void
+index_fold_note_problem(const char *problem)
+{
+	Datum value = problem != NULL ? CStringGetTextDatum(problem) : (Datum) 0;
+
+	(void) trail_index_statement_run(INDEX_PLAN_STATE_PROBLEM, &value, problem != NULL ? " " : "n",
+									 SPI_OK_UPDATE);
+}
+
 /*
  * Folds a batch of one trail, this server's own or (directory) one that a standby
- * delivered; true: there is more.
+ * delivered; true: there is more.  reached as with index_fold_records().
  */
 static bool
-index_fold_batch(const char *node, const char *directory, TrailPosition delivered)
+index_fold_batch(const char *node, const char *directory, TrailPosition delivered,
+				 volatile TrailPosition *reached, volatile bool *troubled)
 {
 	TrailPosition from;
 	TrailPosition end;
-	TrailPosition reached;
 	Fold fold;
 	TrailIndexSource *source;
 	Datum move[2];
@@ -690,7 +712,8 @@ index_fold_batch(const char *node, const char *directory, TrailPosition delivere
 	/* Positions are each trail's own. */
 	if (trail_index_statement_enter(node))
 		index_fold_forget();
-	from = index_fold_state(directory != NULL);
+	from = index_fold_state(directory != NULL, troubled);
+	*reached = from;
 	end = directory != NULL ? delivered : trail_append_end();
 	/* A standby delivers anew to a server that was promoted, what is indexed already too. */
 	if (from > end && directory != NULL)
@@ -708,20 +731,107 @@ index_fold_batch(const char *node, const char *directory, TrailPosition delivere
 	source = directory != NULL ? trail_index_source_open_in(directory, from, end)
 							   : trail_index_source_open(from);
 	index_fold_begin(&fold);
-	index_fold_records(&fold, source, &reached);
+	index_fold_records(&fold, source, reached);
 	trail_index_source_close(source);
 	index_fold_write(&fold);
-	move[0] = Int64GetDatum((int64) reached);
+	move[0] = Int64GetDatum((int64) *reached);
 	move[1] = Int64GetDatum((int64) fold.records);
 	(void) trail_index_statement_run(INDEX_PLAN_STATE_MOVE, move, NULL, SPI_OK_UPDATE);
 	MemoryContextDelete(fold.context);
-	return reached < end;
+	return *reached < end;
+}
+
+/*
+ * The same of a standby's trail, up to an end, in a subtransaction.  False: it can't be
+ * read, and nothing was folded; what is wrong is in the present memory context.
+ */
+static bool
+index_fold_try(const TrailReceived *standby, TrailPosition end, TrailPosition *reached,
+			   bool *troubled, bool *more, const char **problem)
+{
+	MemoryContext old = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile TrailPosition got = 0;
+	volatile bool was_troubled = false;
+	volatile bool done = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(old);
+	PG_TRY();
+	{
+		if (index_fold_batch(standby->name, standby->directory, end, &got, &was_troubled))
+			*more = true;
+		ReleaseCurrentSubTransaction();
+		done = true;
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(old);
+		error = CopyErrorData();
+		if (error->sqlerrcode != ERRCODE_WARD_TRAIL_ABSENT &&
+			error->sqlerrcode != ERRCODE_WARD_TRAIL_UNREACHABLE &&
+			error->sqlerrcode != ERRCODE_WARD_TRAIL_CORRUPT)
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		/* Numbers of relations that were given meanwhile are gone. */
+		index_fold_forget();
+		*problem = error->detail != NULL ? psprintf("%s: %s", error->message, error->detail)
+										 : error->message;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(old);
+	CurrentResourceOwner = owner;
+	*reached = got;
+	*troubled |= was_troubled;
+	return done;
+}
+
+/* Says once that a standby's trail can't be read further. */
+static void
+index_fold_tell_stuck(const TrailReceived *standby, TrailPosition reached, const char *problem)
+{
+	char position[32];
+	TrailField fields[3] = {{"node", standby->name}, {"position", position}, {"problem", problem}};
+
+	snprintf(position, sizeof(position), UINT64_FORMAT, reached);
+	ereport(WARNING, (errmsg("the trail that a standby delivered can't be indexed further"),
+					  errdetail("Node %s, from record " UINT64_FORMAT " on. %s", standby->name,
+								reached, problem),
+					  errhint("All other evidence is indexed. ward.scope_basis() says what this "
+							  "means for answers; ward.verify_standby() reads that trail.")));
+	(void) trail_record_cluster_event("standby.damaged", fields, 3);
+}
+
+/* Folds a batch of a standby's trail, as far as it can be read; true: there is more. */
+static bool
+index_fold_standby(const TrailReceived *standby)
+{
+	const char *problem = NULL;
+	TrailPosition end = standby->accepted;
+	TrailPosition reached;
+	bool troubled = false;
+	bool more = false;
+
+	while (!index_fold_try(standby, end, &reached, &troubled, &more, &problem))
+		end = reached < end ? reached : 0;
+	if (problem != NULL || troubled)
+		index_fold_note_problem(problem);
+	if (problem == NULL)
+		return more;
+	if (!troubled)
+		index_fold_tell_stuck(standby, end, problem);
+	return false;
 }
 
 bool
 trail_index_fold(bool *more)
 {
 	Oid extension = get_extension_oid("pg_ward", true);
+	volatile TrailPosition reached;
+	volatile bool troubled;
 	List *delivered;
 	ListCell *cell;
 
@@ -734,13 +844,11 @@ trail_index_fold(bool *more)
 		return false;
 
 	SPI_connect();
-	*more = index_fold_batch(trail_index_source_node(), NULL, 0);
+	*more = index_fold_batch(trail_index_source_node(), NULL, 0, &reached, &troubled);
 	delivered = trail_receive_list();
 	foreach (cell, delivered)
 	{
-		const TrailReceived *standby = lfirst(cell);
-
-		if (index_fold_batch(standby->name, standby->directory, standby->accepted))
+		if (index_fold_standby(lfirst(cell)))
 			*more = true;
 	}
 	SPI_finish();
@@ -748,17 +856,17 @@ trail_index_fold(bool *more)
 }
 
 /* A plain scan, because the caller chooses the snapshot. */
-TrailPosition
-trail_index_fold_position(Snapshot snapshot, const char *node)
+TrailIndexReached
+trail_index_fold_reached(Snapshot snapshot, const char *node)
 {
 	Oid relid = core_catalog_relation("index_state");
-	TrailPosition position = 0;
+	TrailIndexReached reached = {0};
 	Relation state;
 	TableScanDesc scan;
 	TupleTableSlot *slot;
 
 	if (!OidIsValid(relid))
-		return 0;
+		return reached;
 	state = table_open(relid, AccessShareLock);
 	slot = table_slot_create(state, NULL);
 	scan = table_beginscan(state, snapshot, 0, NULL);
@@ -768,11 +876,15 @@ trail_index_fold_position(Snapshot snapshot, const char *node)
 		text *name = DatumGetTextPP(slot_getattr(slot, 1, &isnull));
 		Oid database = DatumGetObjectId(slot_getattr(slot, 2, &isnull));
 
-		if (database == MyDatabaseId && strcmp(text_to_cstring(name), node) == 0)
-			position = (TrailPosition) DatumGetInt64(slot_getattr(slot, 3, &isnull));
+		if (database != MyDatabaseId || strcmp(text_to_cstring(name), node) != 0)
+			continue;
+		reached.position = (TrailPosition) DatumGetInt64(slot_getattr(slot, 3, &isnull));
+		(void) slot_getattr(slot, 7, &isnull);
+		reached.stuck = !isnull;
+		reached.tries = (uint64) DatumGetInt64(slot_getattr(slot, 8, &isnull));
 	}
 	table_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
 	table_close(state, AccessShareLock);
-	return position;
+	return reached;
 }

@@ -163,6 +163,7 @@ typedef enum IndexPlan
 	INDEX_PLAN_STATE_NEW,
 	INDEX_PLAN_STATE_SHIPPED,
 	INDEX_PLAN_STATE_MOVE,
+	INDEX_PLAN_STATE_PROBLEM,
 	INDEX_PLAN_CONTEXT,
 	INDEX_PLAN_RELATION_FIND,
 	INDEX_PLAN_RELATION,
@@ -194,7 +195,15 @@ extern bool trail_index_fold(bool *more);
 /* Empties the index in the current transaction; it is then made again. */
 extern void trail_index_fold_restart(void);
 
-/* Position of a node's trail that the index has reached as seen by a snapshot; 0: none. */
-extern TrailPosition trail_index_fold_position(Snapshot snapshot, const char *node);
+/* How far the index is in a node's trail; zeros: it has not met it. */
+typedef struct TrailIndexReached
+{
+	TrailPosition position;
+	bool stuck;	  /* what follows can't be read */
+	uint64 tries; /* how often that was met */
+} TrailIndexReached;
+
+/* The same as seen by a snapshot. */
+extern TrailIndexReached trail_index_fold_reached(Snapshot snapshot, const char *node);
 
 #endif /* WARD_TRAIL_INDEX_INT_H */

@@ -22,10 +22,11 @@ static const struct
 	int nargs;
 	Oid types[INDEX_MAX_ARGS];
 } index_statements[INDEX_PLANS] = {
-	[INDEX_PLAN_STATE] = {"SELECT position, database, shipped FROM _ward.index_state "
-						  "WHERE node = '" INDEX_NODE "' FOR UPDATE",
-						  0,
-						  {0}},
+	[INDEX_PLAN_STATE] =
+		{"SELECT position, database, shipped, problem IS NOT NULL FROM _ward.index_state "
+		 "WHERE node = '" INDEX_NODE "' FOR UPDATE",
+		 0,
+		 {0}},
 	[INDEX_PLAN_STATE_NEW] = {"INSERT INTO _ward.index_state (node, database, shipped, position) "
 							  "VALUES ('" INDEX_NODE "', $1, $2, 0)",
 							  2,
@@ -35,10 +36,15 @@ static const struct
 								  1,
 								  {BOOLOID}},
 	[INDEX_PLAN_STATE_MOVE] = {"UPDATE _ward.index_state SET position = $1, folded = folded + $2, "
-							   "updated = pg_catalog.clock_timestamp() "
+							   "updated = pg_catalog.clock_timestamp(), problem = NULL "
 							   "WHERE node = '" INDEX_NODE "'",
 							   2,
 							   {INT8OID, INT8OID}},
+	[INDEX_PLAN_STATE_PROBLEM] = {"UPDATE _ward.index_state SET problem = $1, tries = tries + 1, "
+								  "updated = pg_catalog.clock_timestamp() "
+								  "WHERE node = '" INDEX_NODE "'",
+								  1,
+								  {TEXTOID}},
 	[INDEX_PLAN_CONTEXT] = {"INSERT INTO _ward.context (node, position, at, session, session_role, "
 							"current_role_name, actor, application, client, actor_source) "
 							"VALUES ('" INDEX_NODE "', $1, $2, coalesce($3, ''), $4::name, "

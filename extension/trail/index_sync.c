@@ -6,6 +6,9 @@
  * first waits until everything written before the call is folded, and gets an
  * error where that can't be had.  What counts is the position that the caller's
  * own snapshot sees in the index's table, not what a worker says.
+ *
+ * A standby's trail that can't be read stops nobody's answer about all the rest: a worker
+ * tries it once more for each wait, and whoever waits is warned.
  */
 #include "trail/index_int.h"
 
@@ -24,45 +27,105 @@ WARD_FUNCTION(ward_trail_end);
 typedef struct SyncTarget
 {
 	TrailPosition own;
-	List *delivered; /* of TrailReceived */
+	List *delivered; /* of SyncStandby */
 } SyncTarget;
+
+typedef struct SyncStandby
+{
+	const TrailReceived *trail;
+	TrailPosition wanted;
+	uint64 tries; /* before the call */
+	bool stuck;	  /* since then it could not be read to its end */
+} SyncStandby;
 
 /*
  * Does the index, as a snapshot sees it, hold all of it?  If not, tells which trail it is
  * that it has not read to the end, and how far it is.
  */
 static bool
-index_sync_done(Snapshot snapshot, const SyncTarget *target, TrailPosition *reached,
+index_sync_done(Snapshot snapshot, SyncTarget *target, TrailPosition *reached,
 				TrailPosition *wanted)
 {
 	ListCell *cell;
 
 	*wanted = target->own;
-	*reached = trail_index_fold_position(snapshot, trail_index_source_node());
+	*reached = trail_index_fold_reached(snapshot, trail_index_source_node()).position;
 	if (*reached < *wanted)
 		return false;
 	foreach (cell, target->delivered)
 	{
-		const TrailReceived *standby = lfirst(cell);
-		TrailPosition position = trail_index_fold_position(snapshot, standby->name);
+		SyncStandby *standby = lfirst(cell);
+		TrailIndexReached it = trail_index_fold_reached(snapshot, standby->trail->name);
 
-		if (position >= standby->accepted)
+		if (it.position >= standby->wanted)
 			continue;
-		*reached = position;
-		*wanted = standby->accepted;
+		if (it.stuck && it.tries > standby->tries)
+		{
+			/* A snapshot that is older than this one has to see as much. */
+			standby->stuck = true;
+			standby->wanted = it.position;
+			continue;
+		}
+		*reached = it.position;
+		*wanted = standby->wanted;
 		return false;
 	}
 	return true;
 }
 
 static bool
-index_sync_latest(const SyncTarget *target, TrailPosition *reached, TrailPosition *wanted)
+index_sync_latest(SyncTarget *target, TrailPosition *reached, TrailPosition *wanted)
 {
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	bool done = index_sync_done(snapshot, target, reached, wanted);
 
 	UnregisterSnapshot(snapshot);
 	return done;
+}
+
+/* What was written before now. */
+static void
+index_sync_begin(SyncTarget *target)
+{
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	ListCell *cell;
+	List *trails = trail_receive_list();
+
+	target->own = trail_append_end();
+	target->delivered = NIL;
+	foreach (cell, trails)
+	{
+		SyncStandby *standby = palloc0(sizeof(SyncStandby));
+
+		standby->trail = lfirst(cell);
+		standby->wanted = standby->trail->accepted;
+		/* With a snapshot for the whole transaction, what another try brings is not seen. */
+		if (!IsolationUsesXactSnapshot())
+			standby->tries = trail_index_fold_reached(snapshot, standby->trail->name).tries;
+		target->delivered = lappend(target->delivered, standby);
+	}
+	UnregisterSnapshot(snapshot);
+}
+
+static void
+index_sync_warn(const SyncTarget *target)
+{
+	ListCell *cell;
+
+	foreach (cell, target->delivered)
+	{
+		const SyncStandby *standby = lfirst(cell);
+
+		if (standby->stuck)
+			ereport(
+				WARNING,
+				(errmsg("the trail that a standby delivered can't be read to its end"),
+				 errdetail("Node %s: from record " UINT64_FORMAT " of " UINT64_FORMAT
+						   " on. Who read what there then is in no answer.",
+						   standby->trail->name, standby->wanted, standby->trail->accepted),
+				 errhint(
+					 "ward.index_status and ward.verify_standby() say what is wrong with it.")));
+	}
 }
 
 static void
@@ -97,8 +160,7 @@ ward_sync(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("a standby does not index the trail"), errhint("Ask the primary.")));
 
-	target.own = trail_append_end();
-	target.delivered = trail_receive_list();
+	index_sync_begin(&target);
 	before = trail_index_table_report(MyDatabaseId);
 	for (;;)
 	{
@@ -140,6 +202,7 @@ ward_sync(PG_FUNCTION_ARGS)
 							errhint("Use a READ COMMITTED transaction, or start a new one after "
 									"SELECT ward.sync().")));
 	}
+	index_sync_warn(&target);
 	PG_RETURN_INT64((int64) reached);
 }
 

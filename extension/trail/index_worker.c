@@ -207,7 +207,7 @@ index_worker_tell_backlog(void)
 	static uint64 told = 0;
 	TrailPosition end = trail_append_end();
 	TrailPosition position =
-		trail_index_fold_position(GetActiveSnapshot(), trail_index_source_node());
+		trail_index_fold_reached(GetActiveSnapshot(), trail_index_source_node()).position;
 	uint64 behind = end > position ? end - position : 0;
 
 	if (trail_setting_backlog_warning == 0 || behind < (uint64) trail_setting_backlog_warning)
