@@ -90,7 +90,7 @@ COMMENT ON FUNCTION ward.breach_summary(tstzrange, name[], inet[], text[], text[
 
 CREATE FUNCTION ward.subject_history(class text, subject bigint)
 	RETURNS TABLE (first_seen timestamptz, last_seen timestamptz, session text, role name, current_role_name name,
-		actor text, application text, client inet, relation text, verdict text, manner text, reason text,
+		actor text, application text, client inet, node text, relation text, verdict text, manner text, reason text,
 		columns_clear text[], columns_sealed text[], statements bigint, statement text,
 		first_position bigint, last_position bigint)
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -104,6 +104,7 @@ DECLARE
 	-- the caller is whom SET ROLE named, or else who logged in.
 	auditor boolean := pg_has_role(CASE current_setting('role') WHEN 'none' THEN session_user
 		ELSE current_setting('role')::name END, 'ward_auditor', 'USAGE');
+	own text := _ward.own_node();
 BEGIN
 	IF class IS NULL OR subject IS NULL THEN
 		RAISE EXCEPTION 'the history needs a subject class and a subject'
@@ -125,7 +126,7 @@ BEGIN
 		SELECT x.* FROM _ward.disclosure x WHERE x.subjects IS NULL AND x.subject_class = subject_history.class
 	)
 	SELECT d.first_at, d.last_at, c.session, c.session_role, c.current_role_name, c.actor, c.application, c.client,
-		   format('%I.%I', r.schema_name, r.relation_name),
+		   CASE WHEN d.node <> own THEN coalesce(b.name, d.node) END, format('%I.%I', r.schema_name, r.relation_name),
 		   CASE WHEN d.manner IN (1, 6) THEN 'certain' ELSE 'possible' END, _ward.manner_name(d.manner), d.reason,
 		   _ward.column_names(r.schema_name, r.relation_name, r.attnums, r.columns, d.columns_clear),
 		   _ward.column_names(r.schema_name, r.relation_name, r.attnums, r.columns, d.columns_sealed),
@@ -135,22 +136,23 @@ BEGIN
 	JOIN _ward.context c ON c.node = d.node AND c.position = d.context
 	JOIN _ward.relation_version r ON r.relation = d.relation
 	LEFT JOIN _ward.statement s ON s.fingerprint = d.fingerprint
+	LEFT JOIN _ward.standby b ON b.node = d.node
 	UNION ALL
-	SELECT g.first_seen, g.last_seen, NULL, NULL, NULL, NULL, NULL, NULL,
+	SELECT g.first_seen, g.last_seen, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
 		   format('%I.%I', r.schema_name, r.relation_name), 'possible', _ward.manner_name(5::int2), g.reason,
 		   _ward.column_names(r.schema_name, r.relation_name, r.attnums, r.columns, g.columns_clear), '{}',
 		   0, NULL, g.first_position, g.last_position
 	FROM _ward.scope_gaps(tstzrange(NULL, NULL), NULL, subject_history.class, NULL) g
 	JOIN _ward.scope_described() r ON r.relation = g.relation
-	ORDER BY 1, 17;
+	ORDER BY 1, 18;
 END
 $$;
 COMMENT ON FUNCTION ward.subject_history(text, bigint) IS
-	'everyone who saw this person: when, from where, which columns; the statement''s text for auditors only';
+	'everyone who saw this person: when, from where, on which standby (NULL: on this server), which columns; the statement''s text for auditors only';
 
 CREATE FUNCTION ward.subject_history(class text, subject text)
 	RETURNS TABLE (first_seen timestamptz, last_seen timestamptz, session text, role name, current_role_name name,
-		actor text, application text, client inet, relation text, verdict text, manner text, reason text,
+		actor text, application text, client inet, node text, relation text, verdict text, manner text, reason text,
 		columns_clear text[], columns_sealed text[], statements bigint, statement text,
 		first_position bigint, last_position bigint)
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER

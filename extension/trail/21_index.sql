@@ -196,45 +196,6 @@ END;
 COMMENT ON FUNCTION _ward.trail_gaps() IS 'times in which statements went on without evidence';
 REVOKE ALL ON FUNCTION _ward.trail_gaps_known(), _ward.trail_gaps() FROM PUBLIC;
 
-CREATE VIEW ward.disclosures AS
-	SELECT d.minute, c.session, c.session_role AS role, c.current_role_name, c.actor, c.actor_source, c.application, c.client,
-		   d.first_at, d.last_at,
-		   pg_catalog.format('%I.%I', r.schema_name, r.relation_name) AS relation,
-		   r.columns[pg_catalog.array_position(r.attnums, d.subject_attnum)] AS subject_column,
-		   d.subject_class, _ward.manner_name(d.manner) AS manner, d.reason,
-		   _ward.column_names(r.schema_name, r.relation_name, r.attnums, r.columns, d.columns_clear) AS columns_clear,
-		   _ward.column_names(r.schema_name, r.relation_name, r.attnums, r.columns, d.columns_sealed) AS columns_sealed,
-		   CASE WHEN d.subjects IS NOT NULL THEN _ward.subject_set_count(d.subjects) END AS subjects,
-		   _ward.subject_set_count(d.statements) AS statements,
-		   d.records, d.opens, d.fingerprint, s.text AS statement,
-		   d.first_position, d.last_position, d.subjects AS subject_set
-	FROM _ward.disclosure d
-	JOIN _ward.context c ON c.node = d.node AND c.position = d.context
-	JOIN _ward.relation_version r ON r.relation = d.relation
-	LEFT JOIN _ward.statement s ON s.fingerprint = d.fingerprint;
-COMMENT ON VIEW ward.disclosures IS
-	'who was shown whose data: disclosures by session, statement and minute (call ward.sync() first)';
-
-CREATE VIEW ward.sessions AS
-	SELECT c.session, pg_catalog.min(c.at) AS started, pg_catalog.max(c.at) AS last_context,
-		   (pg_catalog.array_agg(c.session_role ORDER BY c.position))[1] AS role,
-		   pg_catalog.array_agg(DISTINCT c.current_role_name) FILTER (WHERE c.current_role_name <> c.session_role) AS other_roles,
-		   pg_catalog.array_agg(DISTINCT c.actor) FILTER (WHERE c.actor <> '') AS actors,
-		   pg_catalog.array_agg(DISTINCT c.actor_source) FILTER (WHERE c.actor <> '') AS actor_sources,
-		   pg_catalog.array_agg(DISTINCT c.application) FILTER (WHERE c.application <> '') AS applications,
-		   (pg_catalog.array_agg(c.client ORDER BY c.position))[1] AS client,
-		   pg_catalog.min(c.position) AS first_position
-	FROM _ward.context c
-	GROUP BY c.session;
-COMMENT ON VIEW ward.sessions IS 'sessions that left evidence in this database (call ward.sync() first)';
-
-CREATE VIEW ward.events AS
-	SELECT e.at, e.kind, e.detail, c.session, c.session_role AS role, c.actor, c.actor_source, c.application, c.client, e.position
-	FROM _ward.event e
-	LEFT JOIN _ward.context c ON c.node = e.node AND c.position = e.context;
-COMMENT ON VIEW ward.events IS
-	'keys, grants, watching, settings and gaps, with who did it (call ward.sync() first)';
-
 -- Where each trail that this server has ends: its own, and as far as they are accepted
 -- those of standbys.
 CREATE FUNCTION _ward.trail_ends(OUT node text, OUT trail_end bigint) RETURNS SETOF record
@@ -256,9 +217,8 @@ CREATE VIEW ward.index_status AS
 COMMENT ON VIEW ward.index_status IS
 	'how far this database''s index is behind each trail, in records, also while it is made anew, and what keeps it from reading on';
 
-REVOKE ALL ON ward.disclosures, ward.sessions, ward.events, ward.index_status FROM PUBLIC;
-GRANT SELECT ON ward.disclosures, ward.sessions, ward.events, ward.index_status TO ward_auditor;
-GRANT SELECT ON ward.index_status TO ward_officer, ward_analyst;
+REVOKE ALL ON ward.index_status FROM PUBLIC;
+GRANT SELECT ON ward.index_status TO ward_officer, ward_auditor, ward_analyst;
 -- A view's function calls are checked against whoever reads it.
 GRANT USAGE ON SCHEMA _ward TO ward_officer, ward_auditor, ward_analyst;
 GRANT EXECUTE ON FUNCTION _ward.manner_name(int2), _ward.column_names(name, name, int2[], text[], int2[]),

@@ -22,6 +22,7 @@
 WARD_FUNCTION(ward_sync);
 WARD_FUNCTION(ward_rebuild_index);
 WARD_FUNCTION(ward_trail_end);
+WARD_FUNCTION(ward_own_node);
 
 /* What was written before the call: this server's records, and those that standbys delivered. */
 typedef struct SyncTarget
@@ -222,4 +223,11 @@ ward_trail_end(PG_FUNCTION_ARGS)
 {
 	core_preload_require();
 	PG_RETURN_INT64((int64) trail_append_end());
+}
+
+Datum
+ward_own_node(PG_FUNCTION_ARGS)
+{
+	core_preload_require();
+	PG_RETURN_TEXT_P(cstring_to_text(trail_index_source_node()));
 }

@@ -19,6 +19,10 @@ see($primary, 3);
 delivered($one, 'one', 'one delivers');
 delivered($two, 'two', 'and so does the other');
 is(scope(), '1,2,3', 'the scope names who was read on each');
+is(query($primary, q{SELECT string_agg(DISTINCT s || ':' || coalesce(node, 'here'), ' ' ORDER BY s || ':' || coalesce(node, 'here'))
+	FROM ward.disclosures, _ward.subject_set_members(subject_set) s WHERE role = 'reader'}), '1:one 2:two 3:here', 'and a view on which');
+is(query($primary, q{SELECT string_agg(DISTINCT coalesce(node, 'here'), ' ') FROM ward.sessions WHERE role = 'reader'}), 'here one two', 'so do sessions');
+is(query($primary, q{SELECT string_agg(DISTINCT node, ' ') FROM ward.subject_history('person', 2) WHERE role = 'reader'}), 'two', 'and one person\'s history');
 is(query($primary, q{SELECT count(*), count(problem), bool_and(percent > 0) FROM ward.index_status}), '3|0|t', 'three trails are indexed');
 
 # One copy is damaged behind what is indexed: all is read anew.
