@@ -54,8 +54,8 @@
 typedef struct RawPath
 {
 	const char *name;
-	const char *kind;
-	bool rows; /* may hand out rows of this database's watched tables */
+	const char *kind; /* NULL: runs owners' functions over rows, and shows nothing itself */
+	bool rows;		  /* may hand out rows of this database's watched tables */
 } RawPath;
 
 /* The server's own functions. */
@@ -80,13 +80,15 @@ static const RawPath raw_functions[] = {
 	{"pg_logical_slot_peek_changes", "raw.decoding", true},
 	{"pg_logical_slot_get_binary_changes", "raw.decoding", true},
 	{"pg_logical_slot_peek_binary_changes", "raw.decoding", true},
+	{"brin_summarize_new_values", NULL, true},
+	{"brin_summarize_range", NULL, true},
 };
 
 /* Extensions' libraries whose functions show what is stored. */
 static const RawPath raw_libraries[] = {
 	{"pageinspect", "raw.page", true}, {"pg_walinspect", "raw.wal", true},
 	{"pg_surgery", "raw.page", false}, {"adminpack", "raw.file", false},
-	{"file_fdw", "raw.file", false},
+	{"file_fdw", "raw.file", false},   {"amcheck", NULL, true},
 };
 
 static const RawPath raw_language = {"language", "raw.language", false};
@@ -267,6 +269,13 @@ witness_raw_function(Oid function)
 	/* Of a parallel plan the leader makes ready all of it. */
 	if (likely(path == NULL) || IsParallelWorker() || witness_raw_repeated(path, function))
 		return;
+	if (path->kind == NULL)
+	{
+		if (witness_watch_any())
+			witness_evaluate_table(NULL);
+		witness_raw_remember(path, function);
+		return;
+	}
 	fields[0].name = "function";
 	fields[0].value = get_func_name(function);
 	witness_raw_record(path->kind, fields, 1);

@@ -345,6 +345,10 @@ witness_utility_alter(const AlterTableStmt *alter)
 		const AlterTableCmd *command = lfirst_node(AlterTableCmd, lc);
 
 		reads |= witness_utility_reads(command);
+		/* These may write the table anew, and its indexes. */
+		if (command->subtype == AT_SetLogged || command->subtype == AT_SetUnLogged ||
+			command->subtype == AT_AddColumn)
+			witness_evaluate_table(alter->relation);
 		/* Its rows are checked against the partition's bounds. */
 		if (command->subtype == AT_AttachPartition)
 			witness_utility_relation(castNode(PartitionCmd, command->def)->name, "alter_table");
@@ -497,6 +501,15 @@ witness_utility_before(PlannedStmt *statement, const char *source)
 			break;
 		case T_AlterDomainStmt:
 			witness_utility_domain((AlterDomainStmt *) node);
+			break;
+		case T_ReindexStmt:
+			witness_evaluate_table(((ReindexStmt *) node)->relation);
+			break;
+		case T_ClusterStmt:
+			witness_evaluate_table(((ClusterStmt *) node)->relation);
+			break;
+		case T_VacuumStmt:
+			witness_evaluate_vacuum((VacuumStmt *) node);
 			break;
 		default:
 			break;

@@ -391,6 +391,11 @@ extern void witness_utility_before(PlannedStmt *statement, const char *source);
 extern void witness_utility_dropping(Oid class, Oid object, int subobject);
 extern void witness_utility_all(WitnessRelation *relation, const char *reason);
 
+/* ---- evaluate.c: functions that maintenance runs over every row ---- */
+
+extern void witness_evaluate_table(const RangeVar *name);
+extern void witness_evaluate_vacuum(const VacuumStmt *vacuum);
+
 /* ---- raw.c: paths that show no rows ---- */
 
 struct Port;
