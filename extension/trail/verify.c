@@ -470,15 +470,29 @@ ward_verify_trail(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(trail_verify_row(desc, &verify, problem, where));
 }
 
+/* What is stored of the trail that this node delivered, or NULL. */
+static const TrailReceived *
+trail_verify_received(const char *node)
+{
+	ListCell *cell;
+
+	foreach (cell, trail_receive_list())
+	{
+		const TrailReceived *received = lfirst(cell);
+
+		if (received->received > 0 && strcmp(received->name, node) == 0)
+			return received;
+	}
+	return NULL;
+}
+
 /* The same of a trail that a standby delivered, as far as it is stored here. */
 Datum
 ward_verify_received(PG_FUNCTION_ARGS)
 {
 	TupleDesc desc;
 	Verify verify;
-	const TrailReceived *received = NULL;
-	List *trails;
-	ListCell *cell;
+	const TrailReceived *received;
 	TrailPosition *firsts;
 	TrailPosition *listed;
 	const char *volatile problem = NULL;
@@ -492,12 +506,8 @@ ward_verify_received(PG_FUNCTION_ARGS)
 	memset(&verify, 0, sizeof(verify));
 	trail_verify_trust(&verify.trust, PG_GETARG_ARRAYTYPE_P(1), PG_GETARG_ARRAYTYPE_P(2));
 	verify.chain = trail_chain_begin(&verify.trust);
-	trails = trail_receive_list();
-	foreach (cell, trails)
-		if (strcmp(((TrailReceived *) lfirst(cell))->name, node) == 0)
-			received = lfirst(cell);
-	if (received != NULL && received->received > 0 &&
-		trail_receive_sql_parse_node(node, verify.node))
+	received = trail_verify_received(node);
+	if (received != NULL && trail_receive_sql_parse_node(node, verify.node))
 	{
 		verify.directory = received->directory;
 		verify.node_known = true;

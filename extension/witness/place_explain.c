@@ -14,12 +14,15 @@
 #include "nodes/nodeFuncs.h"
 #include "utils/rel.h"
 
-/* Is this the execution of what EXPLAIN ANALYZE explains?  Its workers do not know. */
+/*
+ * Is this the execution of what EXPLAIN ANALYZE explains?  Its workers do not know.  The
+ * counts alone do not say it: auto_explain has them taken of every statement, for the log.
+ */
 bool
 witness_place_explained(const QueryDesc *query)
 {
 	return query->instrument_options != 0 && !IsParallelWorker() &&
-		   (witness_utility_running.explains || query->dest->mydest == DestNone);
+		   witness_utility_running.explains;
 }
 
 /* Does the scan ask its condition, or nothing, about each row that its counts are about? */
