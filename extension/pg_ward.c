@@ -11,6 +11,7 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 
+#include "guard/guard.h"
 #include "seal/seal.h"
 #include "trail/trail.h"
 #include "witness/witness.h"
@@ -35,6 +36,7 @@ _PG_init(void)
 	trail_init();
 	seal_init();
 	witness_init();
+	guard_init();
 
 	MarkGUCPrefixReserved(WARD_GUC_PREFIX);
 }

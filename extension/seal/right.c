@@ -132,9 +132,9 @@ seal_right_inherits(Oid role)
 	return inherits;
 }
 
-/* All roles whose privileges a user has, without regard to being superuser. */
-static List *
-seal_right_roles(Oid user)
+/* See seal.h. */
+List *
+seal_roles_of(Oid user)
 {
 	List *roles = list_make1_oid(user);
 	Relation relation;
@@ -182,7 +182,7 @@ seal_right_load(SealKeyId key, Oid user)
 
 	if (relation == NULL)
 		return until;
-	roles = seal_right_roles(user);
+	roles = seal_roles_of(user);
 	index = RelationGetPrimaryKeyIndex(relation);
 	ScanKeyInit(scankey, GRANT_ATT_KEY, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(key));
 	scan = systable_beginscan(relation, index, OidIsValid(index), NULL, 1, scankey);
@@ -239,6 +239,13 @@ seal_right_may_open(SealKeyId key)
 	if (likely(entry->until == DT_NOEND))
 		return true;
 	return entry->until != DT_NOBEGIN && GetCurrentTimestamp() < entry->until;
+}
+
+/* See seal.h. */
+bool
+seal_may_open(SealKeyId key)
+{
+	return seal_right_may_open(key);
 }
 
 /* See seal_int.h. */

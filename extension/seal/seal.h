@@ -7,6 +7,8 @@
 
 #include "core/core.h"
 
+#include "nodes/pg_list.h"
+
 /*
  * A key's id: a 31-bit hash of its name, also the typmod of a sealed column.
  * Never 0 and never negative.
@@ -31,6 +33,15 @@ extern char *seal_key_name(SealKeyId key);
  * Opens for comparing, sorting and casting count like opens for output.
  */
 extern uint64 seal_opens(SealKeyId key);
+
+/* May the current user open what is sealed under a key?  Needs a transaction. */
+extern bool seal_may_open(SealKeyId key);
+
+/*
+ * All roles whose privileges a user has, itself first, as a list of oids: without what
+ * superusers get for free.  Needs a transaction.
+ */
+extern List *seal_roles_of(Oid user);
 
 /*
  * Keys of people, as the trail has them (subject.c): text sealed under a key of the

@@ -26,6 +26,9 @@
 
 bool witness_capture_pending = false;
 
+/* See witness.h. */
+const WitnessGuard *witness_guard = NULL;
+
 static WitnessCapture *captures = NULL;
 static uint64 statements = 0;
 
@@ -35,6 +38,9 @@ static uint64 statements = 0;
  * client's statement has ended, and it can't commit.
  */
 static bool capture_owed = false;
+
+/* What is recorded now was read by a statement that has failed: nobody may stop it. */
+static bool capture_failing = false;
 
 /* Number of this session's next statement, from 1. */
 uint64
@@ -97,6 +103,45 @@ witness_capture_pin(WitnessCapture *capture, WitnessRelation *relation)
 	MemoryContextSwitchTo(old);
 }
 
+/* Columns, but the subject's own, that a set shows: in clear, or sealed and perhaps opened. */
+static void
+witness_capture_shown(const WitnessColumns *columns, WitnessSet *set)
+{
+	WitnessShown *shown = &set->shown;
+
+	shown->clear = shown->sealed = shown->openable = false;
+	for (int i = 0; i < columns->count; i++)
+	{
+		SealKeyId key = columns->keys[i];
+
+		shown->sealed |= key != SEAL_KEY_NONE;
+		shown->clear |= key == SEAL_KEY_NONE
+							? columns->attnums[i] != set->relation->subject_attnums[set->subject]
+							: seal_opens(key) > columns->opens_before[i];
+	}
+	/* The key alone, in clear. */
+	shown->clear |= !shown->sealed;
+}
+
+/* Asks the guard how many people a new set may show. */
+static void
+witness_capture_guard(WitnessCapture *capture, WitnessSet *set)
+{
+	WitnessColumns *columns = witness_capture_columns(capture, set->relation);
+
+	set->shown.allowance = PG_INT64_MAX;
+	set->shown.manner = set->manner;
+	set->shown.class = set->relation->subjects[set->subject].class;
+	set->shown.relation = &set->relation->trail;
+	set->shown.memory = capture->memory;
+	witness_capture_shown(columns, set);
+	if (witness_guard == NULL || capture_failing)
+		return;
+	for (int i = 0; i < columns->count && !set->shown.openable; i++)
+		set->shown.openable = columns->keys[i] != SEAL_KEY_NONE && seal_may_open(columns->keys[i]);
+	witness_guard->begin(&set->shown);
+}
+
 /* The set for one relation, subject column, manner and reason. */
 WitnessSet *
 witness_capture_set(WitnessCapture *capture, WitnessRelation *relation, int subject,
@@ -125,7 +170,7 @@ witness_capture_set(WitnessCapture *capture, WitnessRelation *relation, int subj
 	set->manner = manner;
 	set->reason = reason;
 	set->groups = groups;
-	(void) witness_capture_columns(capture, relation);
+	witness_capture_guard(capture, set);
 	set->next = capture->sets;
 	capture->sets = set;
 	MemoryContextSwitchTo(old);
@@ -149,12 +194,27 @@ witness_capture_all(WitnessCapture *capture, WitnessRelation *relation, TrailMan
 	}
 }
 
+/* The allowance is used up: asks the guard, unless the row is about somebody shown already. */
+static void
+witness_capture_ask(WitnessCapture *capture, WitnessSet *set, int64 subject)
+{
+	set->shown.allowance = 0;
+	if (capture_failing || witness_guard == NULL ||
+		(set->pending != NULL && trail_subject_set_contains(set->pending, subject)) ||
+		(set->written != NULL && trail_subject_set_contains(set->written, subject)))
+		return;
+	witness_capture_shown(witness_capture_columns(capture, set->relation), set);
+	witness_guard->next(&set->shown, subject, set->pending);
+}
+
 /* Notes a subject.  Called for every row. */
 void
 witness_capture_add(WitnessCapture *capture, WitnessSet *set, int64 subject)
 {
 	if (set->have_last && set->last == subject)
 		return;
+	if (unlikely(--set->shown.allowance < 0))
+		witness_capture_ask(capture, set, subject);
 	set->last = subject;
 	set->have_last = true;
 	if (unlikely(set->pending == NULL))
@@ -243,6 +303,11 @@ witness_capture_write_set(WitnessCapture *capture, WitnessSet *set, TrailSubject
 	disclosure.sealed = sealed;
 	disclosure.opens = seal_opens(SEAL_KEY_NONE) - capture->opens_before;
 	disclosure.subjects = subjects;
+	if (witness_guard != NULL)
+	{
+		witness_capture_shown(columns, set);
+		witness_guard->write(&set->shown, &disclosure, capture_failing);
+	}
 	trail_record_disclosure(&disclosure);
 	pfree(clear);
 	pfree(sealed);
@@ -348,6 +413,33 @@ witness_capture_write_all(void)
 				 errhint("The server's log says why. Run the statement again.")));
 }
 
+/*
+ * The same for what was read before an error, which goes on: the rows that were being
+ * looked at are told by it, or by its mere occurrence.  capture: of the execution that
+ * has failed, or NULL.
+ */
+void
+witness_capture_failed(WitnessCapture *capture)
+{
+	const bool outer = capture_failing;
+
+	PG_TRY();
+	{
+		capture_failing = true;
+		if (capture != NULL)
+		{
+			witness_conflict_error(capture);
+			witness_tap_error(capture);
+		}
+		witness_capture_write_all();
+	}
+	PG_FINALLY();
+	{
+		capture_failing = outer;
+	}
+	PG_END_TRY();
+}
+
 /* Nothing of the client's statement is left that could still leave. */
 void
 witness_capture_forgive(void)
@@ -382,12 +474,14 @@ witness_capture_end(void *arg)
 	MemoryContext caller = CurrentMemoryContext;
 	uint32 interrupts = InterruptHoldoffCount;
 	uint32 cancels = QueryCancelHoldoffCount;
+	const bool outer = capture_failing;
 
 	/*
 	 * An error can't leave a memory context's callback: report it, so that a log
 	 * shows the gap.  It can only be about rows that have not left; see above.  The
 	 * client has its error already, and may not get a second one.
 	 */
+	capture_failing = true;
 	PG_TRY();
 	{
 		witness_capture_write(capture);
@@ -414,6 +508,10 @@ witness_capture_end(void *arg)
 		capture_owed = capture_owed || GetCurrentTransactionNestLevel() > 1;
 	}
 	PG_END_TRY();
+	capture_failing = outer;
+	if (witness_guard != NULL)
+		for (WitnessSet *set = capture->sets; set != NULL; set = set->next)
+			witness_guard->end(&set->shown);
 	witness_tap_forget(capture, NULL);
 	for (WitnessCapture **at = &captures; *at != NULL; at = &(*at)->below)
 		if (*at == capture)
@@ -463,6 +561,8 @@ witness_capture_start(QueryDesc *query)
 
 	if (!witness_capture_needed(stmt))
 		return;
+	if (witness_guard != NULL)
+		witness_guard->start();
 	memory = AllocSetContextCreate(TopMemoryContext, "pg_ward capture", ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(memory);
 	capture = palloc0(sizeof(WitnessCapture));

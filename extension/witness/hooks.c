@@ -109,12 +109,7 @@ witness_ExecutorRun(QueryDesc *queryDesc, ScanDirection direction, uint64 count,
 		 * quoted in it, so their evidence comes first; if it can't be written, that is
 		 * the error.
 		 */
-		if (capture != NULL)
-		{
-			witness_conflict_error(capture);
-			witness_tap_error(capture);
-		}
-		witness_capture_write_all();
+		witness_capture_failed(capture);
 		witness_audit_refused(queryDesc->plannedstmt);
 		PG_RE_THROW();
 	}
@@ -150,7 +145,7 @@ witness_ExecutorFinish(QueryDesc *queryDesc)
 	PG_CATCH();
 	{
 		frames = outer;
-		witness_capture_write_all();
+		witness_capture_failed(NULL);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
@@ -210,7 +205,7 @@ witness_utility_frame(PlannedStmt *pstmt, const char *queryString, bool readOnly
 		witness_utility_running = running;
 		witness_copies_end(&copies, statement, true);
 		witness_copy_end(writes, true);
-		witness_capture_write_all();
+		witness_capture_failed(NULL);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();

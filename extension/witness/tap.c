@@ -165,7 +165,7 @@ witness_tap_read(TupleTableSlot *slot, AttrNumber attnum, Oid type, int64 *subje
 static inline void
 witness_tap_note(WitnessCapture *capture, WitnessSet *set, int64 subject)
 {
-	if (likely(set->pending != NULL && set->written == NULL &&
+	if (likely(set->pending != NULL && set->written == NULL && --set->shown.allowance >= 0 &&
 			   trail_subject_set_add_near(set->pending, subject)))
 		return;
 	witness_capture_add(capture, set, subject);

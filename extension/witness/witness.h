@@ -1,11 +1,56 @@
 /*
  * witness.h
  *		Layer 3, the only header of it that upper layers include.
+ *
+ * The guard (layer 4) acts on what the witness sees, before rows leave.  It is called
+ * through the pointer below, which it sets in its init.
  */
 #ifndef WARD_WITNESS_H
 #define WARD_WITNESS_H
 
 #include "core/core.h"
+
+#include "trail/trail.h"
+
+/* People of one class whom a statement shows in one manner: the guard's view of a set. */
+typedef struct WitnessShown
+{
+	int64 allowance; /* rows that may pass before the guard is asked; it sets this */
+	TrailManner manner;
+	const char *class;
+	const TrailRelation *relation; /* that is watched */
+	bool clear;					   /* it shows columns in clear, as things stand */
+	bool sealed;				   /* it refers to sealed columns */
+	bool openable;				   /* and its role may open one */
+	MemoryContext memory;		   /* lives until end() has returned */
+	struct GuardShown *guard;	   /* the guard's own */
+} WitnessShown;
+
+typedef struct WitnessGuard
+{
+	/* A statement over watched tables starts.  May raise. */
+	void (*start)(void);
+
+	/* It will show people: called once for each set.  May raise. */
+	void (*begin)(WitnessShown *shown);
+
+	/*
+	 * The allowance is used up, and this person is not yet in the set, which holds those
+	 * who are not yet recorded (NULL: nobody).  Raises, and the row does not leave.
+	 */
+	void (*next)(WitnessShown *shown, int64 subject, const TrailSubjectSet *pending);
+
+	/*
+	 * A disclosure is about to be recorded, in this manner, before its rows leave.  Where
+	 * the statement has failed already, nothing may be raised.
+	 */
+	void (*write)(WitnessShown *shown, const TrailDisclosure *disclosure, bool failed);
+
+	/* The statement has ended, well or not.  Never raises. */
+	void (*end)(WitnessShown *shown);
+} WitnessGuard;
+
+extern const WitnessGuard *witness_guard;
 
 extern void witness_init(void);
 

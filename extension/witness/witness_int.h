@@ -114,6 +114,7 @@ extern char *witness_normalise(const char *text);
 typedef struct WitnessSet
 {
 	struct WitnessSet *next;
+	WitnessShown shown; /* what the guard knows of it */
 	WitnessRelation *relation;
 	int subject;
 	TrailManner manner;
@@ -180,6 +181,7 @@ extern void witness_capture_add(WitnessCapture *capture, WitnessSet *set, int64 
 extern void witness_capture_nobody(WitnessCapture *capture, WitnessSet *set, uint8 why);
 extern void witness_capture_write(WitnessCapture *capture);
 extern void witness_capture_write_all(void);
+extern void witness_capture_failed(WitnessCapture *capture);
 extern bool witness_capture_pending;
 extern bool witness_capture_active(void);
 extern void witness_capture_finish(WitnessCapture *capture);
