@@ -136,4 +136,8 @@ SET ward.actor = 'follow 31';
 SELECT * FROM fp_leaf_1 WHERE id = 2;
 RESET ward.actor;
 SELECT pg_temp.who('follow 30'), pg_temp.who('follow 31');
+-- Written by hand: a watch that leads to a table also says to which of its columns.
+\set VERBOSITY terse
+INSERT INTO _ward.watch (target, subject, class, follows) VALUES ('fp_low', 'person_id', 'fp', 'fp_root');
+\set VERBOSITY default
 DROP TABLE fp_leaf, fp_root, fpage, fdossier, fscan, fattachment, fperson;

@@ -15,7 +15,8 @@ CREATE TABLE _ward.watch (
 	follows regclass,
 	follows_column name,
 	follows_attnum smallint,
-	PRIMARY KEY (target, subject)
+	PRIMARY KEY (target, subject),
+	CHECK ((follows IS NULL) = (follows_column IS NULL))
 );
 REVOKE ALL ON _ward.watch FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('_ward.watch', '');

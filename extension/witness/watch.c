@@ -246,9 +246,10 @@ witness_watch_load(void)
 			if (!isnull)
 			{
 				row->follows = DatumGetObjectId(key);
-				namestrcpy(&row->follows_column,
-						   NameStr(*DatumGetName(heap_getattr(tuple, WATCH_FOLLOWS_COLUMN,
-															  RelationGetDescr(table), &isnull))));
+				key = heap_getattr(tuple, WATCH_FOLLOWS_COLUMN, RelationGetDescr(table), &isnull);
+				if (isnull) /* the table's constraint */
+					elog(ERROR, "the watch of relation %u follows no column", row->target);
+				namestrcpy(&row->follows_column, NameStr(*DatumGetName(key)));
 			}
 			watch_rows = lappend(watch_rows, row);
 		}
