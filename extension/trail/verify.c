@@ -323,6 +323,23 @@ trail_verify_segments(Verify *verify, const TrailPosition *firsts, int count, ch
 	return problem;
 }
 
+/* The same, shown in ward.verify_progress while it runs, until so many records. */
+static const char *
+trail_verify_watched(Verify *verify, const TrailPosition *firsts, int count, uint64 total,
+					 char *where, Size room)
+{
+	const char *volatile problem = NULL;
+
+	verify->shown = trail_verify_show(total);
+	PG_ENSURE_ERROR_CLEANUP(trail_verify_hide, PointerGetDatum(verify->shown));
+	{
+		problem = trail_verify_segments(verify, firsts, count, where, room);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(trail_verify_hide, PointerGetDatum(verify->shown));
+	trail_verify_hide(0, PointerGetDatum(verify->shown));
+	return problem;
+}
+
 static int
 trail_verify_by_size(const void *a, const void *b)
 {
@@ -415,7 +432,7 @@ ward_verify_trail(PG_FUNCTION_ARGS)
 	TrailPosition *listed;
 	uint8 root[TRAIL_HASH_LENGTH];
 	uint8 kept[TRAIL_HASH_LENGTH];
-	const char *volatile problem = NULL;
+	const char *problem;
 	bool up;
 	char where[MAXPGPATH + 64] = "";
 	int count;
@@ -441,13 +458,8 @@ ward_verify_trail(PG_FUNCTION_ARGS)
 	firsts = palloc(sizeof(TrailPosition) * Max(count, 1));
 	memcpy(firsts, listed, sizeof(TrailPosition) * count);
 	free(listed);
-	verify.shown = trail_verify_show(up ? state.tree.size : 0);
-	PG_ENSURE_ERROR_CLEANUP(trail_verify_hide, PointerGetDatum(verify.shown));
-	{
-		problem = trail_verify_segments(&verify, firsts, count, where, sizeof(where));
-	}
-	PG_END_ENSURE_ERROR_CLEANUP(trail_verify_hide, PointerGetDatum(verify.shown));
-	trail_verify_hide(0, PointerGetDatum(verify.shown));
+	problem = trail_verify_watched(&verify, firsts, count, up ? state.tree.size : 0, where,
+								   sizeof(where));
 	trail_tree_root(&verify.tree, root);
 	if (!up)
 	{
@@ -495,7 +507,7 @@ ward_verify_received(PG_FUNCTION_ARGS)
 	const TrailReceived *received;
 	TrailPosition *firsts;
 	TrailPosition *listed;
-	const char *volatile problem = NULL;
+	const char *problem;
 	char *node = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	char where[MAXPGPATH + 64] = "";
 	int count;
@@ -520,13 +532,7 @@ ward_verify_received(PG_FUNCTION_ARGS)
 		firsts = palloc(sizeof(TrailPosition) * Max(count, 1));
 		memcpy(firsts, listed, sizeof(TrailPosition) * count);
 		free(listed);
-		verify.shown = trail_verify_show(verify.until);
-		PG_ENSURE_ERROR_CLEANUP(trail_verify_hide, PointerGetDatum(verify.shown));
-		{
-			problem = trail_verify_segments(&verify, firsts, count, where, sizeof(where));
-		}
-		PG_END_ENSURE_ERROR_CLEANUP(trail_verify_hide, PointerGetDatum(verify.shown));
-		trail_verify_hide(0, PointerGetDatum(verify.shown));
+		problem = trail_verify_watched(&verify, firsts, count, verify.until, where, sizeof(where));
 		if (problem == NULL && verify.tree.size < received->received)
 			problem = "records are missing at the trail's end";
 		/* How far it lags is not for a verifier to say. */
