@@ -61,6 +61,6 @@ REINDEX TABLE unevaluated;
 VACUUM (FULL false, ANALYZE false) evaluated;
 RESET ward.actor;
 SELECT ward.sync() IS NOT NULL AS synced;
-SELECT actor, split_part(relation, '.', 2) AS relation, manner, reason FROM ward.disclosures WHERE actor LIKE 'evaluate __' ORDER BY 1, 2;
+SELECT actor, split_part(relation, '.', 2) AS relation, manner, reason FROM ward.disclosures WHERE actor LIKE 'evaluate __' ORDER BY 1, 2, 3, 4;
 DROP TABLE evaluated, unevaluated, evaluated_parted;
 DROP FUNCTION evaluate(text);
