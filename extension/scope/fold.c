@@ -2,329 +2,46 @@
  * fold.c
  *		Folds disclosures into the answer for each person.
  *
- * Half a million people and thousands of disclosures must not become a row for
- * each pair.  So people are kept in states: two people are in one state while the
- * same disclosures named them.  A disclosure moves its people from state to state;
- * where many share a state the move is worked out once, where a state has one
- * person it is changed in place.  Sets of columns, sessions and reasons are kept
- * once each, so that joining two is mostly a look at a pointer.
+ * Half a million people and thousands of disclosures must not become a row for each
+ * pair, so people are kept together while the same disclosures named them (states.c).
  *
- * A certain disclosure replaces what was only possible: from then on the state
- * tells of certain ones alone.
+ * Memory is bounded by work_mem * hash_mem_multiplier.  When that is full, all states are
+ * written down with their people, to files by a hash of the people (spill.c), and folding
+ * goes on with nothing.  What was written is read like disclosures, a file at a time, for
+ * facts that were put together may be put together with others (facts.c); a file that is
+ * itself too much is split by another hash.  People with the same facts may then come as
+ * several groups.  Beyond the bound are kept: the names of columns, reasons and sessions
+ * (some 50 bytes each), and what one person's own answer takes.
  *
- * Everything lives in the context of the call and goes with it, on error too.  No
- * locks are taken beyond those of the query that is read.
+ * Everything lives in contexts of the call and goes with it, on error too.  No locks are
+ * taken beyond those of the query that is read.
  */
-#include "core/core.h"
-#include "trail/trail.h"
+#include "scope/scope_int.h"
 
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "nodes/bitmapset.h"
-#include "utils/array.h"
+#include "tcop/dest.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
 WARD_FUNCTION(ward_scope_fold);
 
-#define FOLD_FETCH 500
 #define FOLD_ARGS 8 /* of the query */
-#define FOLD_WORD_MAX 512
+#define FOLD_COLUMNS (SCOPE_FACTS_VALUES + 2)
+/* Sets of so many are kept back: see FoldCrowd. */
+#define FOLD_CROWD 256
+/* Files below files: below so many, hardly any two people are still together. */
+#define FOLD_LEVELS 24
+/* So many people of a crowd are visited before memory is looked at. */
+#define FOLD_CHECK 64
+/* Whatever the bound, there must be room to fold in. */
+#define FOLD_LEAST (256 * 1024)
 
-/* ---------------------------------------------------------------- words and sets of them */
-
-typedef struct FoldWord
-{
-	char text[FOLD_WORD_MAX];
-	int number;
-} FoldWord;
-
-typedef struct FoldSet
-{
-	const Bitmapset *members; /* the key, compared by content */
-	Datum array;			  /* as text[], or 0 until it is wanted */
-} FoldSet;
-
-/* A dictionary and the sets made of its words. */
-typedef struct FoldWords
-{
-	MemoryContext context;
-	HTAB *by_text;
-	HTAB *sets;
-	const char **texts;
-	int count;
-	int room;
-} FoldWords;
-
-static void
-fold_words_begin(FoldWords *words, MemoryContext context)
-{
-	HASHCTL text = {.keysize = FOLD_WORD_MAX, .entrysize = sizeof(FoldWord), .hcxt = context};
-	HASHCTL set = {.keysize = sizeof(Bitmapset *),
-				   .entrysize = sizeof(FoldSet),
-				   .hash = bitmap_hash,
-				   .match = bitmap_match,
-				   .hcxt = context};
-
-	words->context = context;
-	words->by_text =
-		hash_create("pg_ward words", 64, &text, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
-	words->sets = hash_create("pg_ward sets", 64, &set,
-							  HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
-	words->count = 0;
-	words->room = 64;
-	words->texts = MemoryContextAlloc(context, words->room * sizeof(char *));
-}
-
-static int
-fold_word(FoldWords *words, const char *text)
-{
-	bool known;
-	FoldWord *word = hash_search(words->by_text, text, HASH_ENTER, &known);
-
-	if (!known)
-	{
-		if (words->count == words->room)
-		{
-			words->room *= 2;
-			words->texts = repalloc(words->texts, words->room * sizeof(char *));
-		}
-		word->number = words->count++;
-		words->texts[word->number] = MemoryContextStrdup(words->context, text);
-	}
-	return word->number;
-}
-
-/* The one set with these members; takes over or frees what it is given. */
-static const Bitmapset *
-fold_set(FoldWords *words, Bitmapset *members)
-{
-	const Bitmapset *key = members;
-	bool known;
-	FoldSet *set;
-
-	if (members == NULL)
-		return NULL;
-	set = hash_search(words->sets, &key, HASH_ENTER, &known);
-	if (known)
-		bms_free(members);
-	else
-	{
-		set->members = members;
-		set->array = (Datum) 0;
-	}
-	return set->members;
-}
-
-static const Bitmapset *
-fold_union(FoldWords *words, const Bitmapset *a, const Bitmapset *b)
-{
-	MemoryContext old;
-	const Bitmapset *both;
-
-	if (a == b || bms_is_subset(b, a))
-		return a;
-	if (a == NULL)
-		return b;
-	old = MemoryContextSwitchTo(words->context);
-	both = fold_set(words, bms_union(a, b));
-	MemoryContextSwitchTo(old);
-	return both;
-}
-
-static int
-fold_compare_words(const void *a, const void *b)
-{
-	return strcmp(*(const char *const *) a, *(const char *const *) b);
-}
-
-/* A set as text[], in byte order. */
-static Datum
-fold_array(FoldWords *words, const Bitmapset *members)
-{
-	FoldSet *set;
-	const char **texts;
-	Datum *elements;
-	int n = 0;
-	int member = -1;
-	MemoryContext old;
-
-	if (members == NULL)
-		return PointerGetDatum(construct_empty_array(TEXTOID));
-	set = hash_search(words->sets, &members, HASH_FIND, NULL);
-	if (set->array != (Datum) 0)
-		return set->array;
-
-	old = MemoryContextSwitchTo(words->context);
-	texts = palloc(bms_num_members(members) * sizeof(char *));
-	elements = palloc(bms_num_members(members) * sizeof(Datum));
-	while ((member = bms_next_member(members, member)) >= 0)
-		texts[n++] = words->texts[member];
-	qsort(texts, n, sizeof(char *), fold_compare_words);
-	for (int i = 0; i < n; i++)
-		elements[i] = CStringGetTextDatum(texts[i]);
-	set->array = PointerGetDatum(construct_array(elements, n, TEXTOID, -1, false, TYPALIGN_INT));
-	MemoryContextSwitchTo(old);
-	return set->array;
-}
-
-/* ---------------------------------------------------------------- states */
-
-/*
- * Sessions are many, and each person's are others, so they are no sets kept once
- * but plain lists, each its owner's.  A list may repeat itself
- * until it is tidied.
- */
-typedef struct FoldSessions
-{
-	uint32 n;
-	uint32 room;
-	int *items; /* NULL while one is enough */
-	int one;
-} FoldSessions;
-
-static int
-fold_compare_numbers(const void *a, const void *b)
-{
-	int left = *(const int *) a;
-	int right = *(const int *) b;
-
-	return left < right ? -1 : left > right;
-}
-
-static void
-fold_sessions_tidy(FoldSessions *sessions)
-{
-	uint32 kept = 0;
-
-	if (sessions->items == NULL)
-		return;
-	qsort(sessions->items, sessions->n, sizeof(int), fold_compare_numbers);
-	for (uint32 i = 0; i < sessions->n; i++)
-		if (kept == 0 || sessions->items[kept - 1] != sessions->items[i])
-			sessions->items[kept++] = sessions->items[i];
-	sessions->n = kept;
-}
-
-static void
-fold_sessions_add(MemoryContext context, FoldSessions *sessions, int session)
-{
-	if (sessions->n == 0)
-	{
-		sessions->one = session;
-		sessions->n = 1;
-		return;
-	}
-	if (sessions->items == NULL)
-	{
-		if (sessions->one == session)
-			return;
-		sessions->room = 4;
-		sessions->items = MemoryContextAlloc(context, sessions->room * sizeof(int));
-		sessions->items[0] = sessions->one;
-	}
-	if (sessions->items[sessions->n - 1] == session)
-		return;
-	if (sessions->n == sessions->room)
-	{
-		fold_sessions_tidy(sessions);
-		/* Growing only where tidying freed too little keeps the cost per item flat. */
-		if (sessions->n > sessions->room / 2)
-		{
-			sessions->room *= 2;
-			sessions->items = repalloc_huge(sessions->items, (Size) sessions->room * sizeof(int));
-		}
-	}
-	sessions->items[sessions->n++] = session;
-}
-
-static void
-fold_sessions_join(MemoryContext context, FoldSessions *sessions, const FoldSessions *add)
-{
-	if (add->items == NULL && add->n == 1)
-		fold_sessions_add(context, sessions, add->one);
-	else
-		for (uint32 i = 0; i < add->n; i++)
-			fold_sessions_add(context, sessions, add->items[i]);
-}
-
-static void
-fold_sessions_free(FoldSessions *sessions)
-{
-	if (sessions->items != NULL)
-		pfree(sessions->items);
-	memset(sessions, 0, sizeof(FoldSessions));
-}
-
-/* What one disclosure adds, and what a state has gathered. */
-typedef struct FoldFacts
-{
-	bool certain;
-	const Bitmapset *clear;
-	const Bitmapset *sealed;
-	FoldSessions sessions;
-	const Bitmapset *reasons;
-	TimestampTz first_seen;
-	TimestampTz last_seen;
-	int64 statements;
-	int64 first_position;
-	int64 last_position;
-} FoldFacts;
-
-typedef struct FoldState
-{
-	FoldFacts facts;
-	uint64 people;
-	uint64 moved_in;		   /* number of the disclosure that moved this state last */
-	uint32 moved_to;		   /* and where to; also links free states */
-	TrailSubjectSet *subjects; /* at the end */
-} FoldState;
-
-#define NO_STATE PG_UINT32_MAX
-
-typedef struct FoldPerson
-{
-	int64 subject;
-	uint32 state;
-	char status;
-} FoldPerson;
-
-#define SH_PREFIX fold_people
-#define SH_ELEMENT_TYPE FoldPerson
-#define SH_KEY_TYPE int64
-#define SH_KEY subject
-#define SH_HASH_KEY(tb, key) ((uint32) (((uint64) (key) *UINT64CONST(0x9E3779B97F4A7C15)) >> 32))
-#define SH_EQUAL(tb, a, b) ((a) == (b))
-#define SH_SCOPE static inline
-#define SH_DECLARE
-#define SH_DEFINE
-#include "lib/simplehash.h"
-
-typedef struct FoldClass
-{
-	struct FoldClass *next;
-	const char *name;
-	fold_people_hash *people;
-} FoldClass;
-
-/* Names of a relation's columns, as numbers in the columns dictionary. */
-typedef struct FoldColumnKey
-{
-	int64 relation;
-	int32 attnum;
-	int32 pad;
-} FoldColumnKey;
-
-typedef struct FoldColumn
-{
-	FoldColumnKey key;
-	int word;
-} FoldColumn;
+/* ---------------------------------------------------------------- crowds */
 
 /*
  * Large sets mostly come again byte for byte (everybody in the table, one society's
@@ -332,90 +49,35 @@ typedef struct FoldColumn
  */
 typedef struct FoldCrowdKey
 {
-	const FoldClass *class;
 	const char *bytes;
 	Size len;
+	int class;
 	bool certain;
 } FoldCrowdKey;
 
 typedef struct FoldCrowd
 {
 	FoldCrowdKey key;
-	FoldFacts facts;
+	ScopeFacts facts;
 } FoldCrowd;
-
-#define FOLD_CROWD 256
 
 typedef struct FoldWork
 {
-	MemoryContext context;
-	FoldWords columns;
-	FoldWords sessions;
-	FoldWords reasons;
-	HTAB *column_numbers;
+	MemoryContext context; /* of the call */
+	MemoryContext memory;  /* below it: of what is written down when it is too much */
+	MemoryContext row;	   /* below it: of one disclosure */
+	Size limit;
+	ScopeTerms *terms;
+	const char **classes; /* of subjects, by number */
+	int nclasses;
+	ScopeStates *states;
 	HTAB *crowds;
-	FoldClass *classes;
-	FoldState *states;
-	uint32 nstates;
-	uint32 room;
-	uint32 free;
-	uint64 disclosure; /* number of the current one */
-	FoldFacts adding;
-	FoldClass *into;
+	uint64 visits; /* of crowds' people, to see to things now and then */
+	ScopeFacts adding;
+	int level;		   /* how often what is read now was written down */
+	ScopeSpill *spill; /* once memory was full */
+	ReturnSetInfo *result;
 } FoldWork;
-
-static uint32
-fold_new_state(FoldWork *work)
-{
-	uint32 number = work->free;
-
-	if (number != NO_STATE)
-		work->free = work->states[number].moved_to;
-	else
-	{
-		if (work->nstates == work->room)
-		{
-			work->room *= 2;
-			work->states = repalloc_huge(work->states, (Size) work->room * sizeof(FoldState));
-		}
-		number = work->nstates++;
-	}
-	memset(&work->states[number], 0, sizeof(FoldState));
-	return number;
-}
-
-/* A copy of its own; what was there is freed. */
-static void
-fold_copy(FoldWork *work, FoldFacts *facts, const FoldFacts *from)
-{
-	FoldSessions own = facts->sessions;
-
-	fold_sessions_free(&own);
-	*facts = *from;
-	memset(&facts->sessions, 0, sizeof(FoldSessions));
-	fold_sessions_join(work->context, &facts->sessions, &from->sessions);
-}
-
-static void
-fold_gather(FoldWork *work, FoldFacts *facts, const FoldFacts *add)
-{
-	if (facts->certain && !add->certain)
-		return;
-	if (add->certain && !facts->certain)
-	{
-		fold_copy(work, facts, add);
-		return;
-	}
-	facts->clear = fold_union(&work->columns, facts->clear, add->clear);
-	facts->sealed = fold_union(&work->columns, facts->sealed, add->sealed);
-	fold_sessions_join(work->context, &facts->sessions, &add->sessions);
-	facts->reasons = fold_union(&work->reasons, facts->reasons, add->reasons);
-	facts->first_seen = Min(facts->first_seen, add->first_seen);
-	facts->last_seen = Max(facts->last_seen, add->last_seen);
-	facts->statements += add->statements;
-	facts->first_position = Min(facts->first_position, add->first_position);
-	facts->last_position = Max(facts->last_position, add->last_position);
-}
 
 static uint32
 fold_crowd_hash(const void *key, Size keysize)
@@ -441,165 +103,194 @@ static void
 fold_crowd(FoldWork *work, const char *bytes, Size len)
 {
 	FoldCrowdKey key = {
-		.class = work->into, .bytes = bytes, .len = len, .certain = work->adding.certain};
+		.class = work->adding.class, .bytes = bytes, .len = len, .certain = work->adding.certain};
 	bool known;
 	FoldCrowd *crowd = hash_search(work->crowds, &key, HASH_ENTER, &known);
 
 	if (known)
-		fold_gather(work, &crowd->facts, &work->adding);
+		scope_facts_gather(work->terms, &crowd->facts, &work->adding);
 	else
 	{
-		char *copy = MemoryContextAlloc(work->context, len);
+		char *copy = MemoryContextAllocHuge(work->memory, len);
 
 		memcpy(copy, bytes, len);
 		crowd->key.bytes = copy;
-		memset(&crowd->facts, 0, sizeof(FoldFacts));
-		fold_copy(work, &crowd->facts, &work->adding);
+		memset(&crowd->facts, 0, sizeof(ScopeFacts));
+		scope_facts_copy(work->terms, &crowd->facts, &work->adding);
 	}
 }
 
-/* One person of the current disclosure. */
+/* ---------------------------------------------------------------- memory */
+
+/* Begins with nothing. */
+static void
+fold_begin(FoldWork *work)
+{
+	HASHCTL crowds = {.keysize = sizeof(FoldCrowdKey),
+					  .entrysize = sizeof(FoldCrowd),
+					  .hash = fold_crowd_hash,
+					  .match = fold_crowd_match,
+					  .hcxt = work->memory};
+
+	MemoryContextReset(work->memory);
+	scope_facts_begin(work->terms, work->memory);
+	work->states = scope_states_create(work->memory, work->terms);
+	work->crowds = hash_create("pg_ward crowds", 16, &crowds,
+							   HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
+}
+
+/* Is memory full, or will be with a few more people? */
 static bool
-fold_visit(int64 subject, void *arg)
+fold_full(const FoldWork *work)
+{
+	/* Words stay, however many; what is written down must be worth it all the same. */
+	Size limit = Max(work->limit, 2 * MemoryContextMemAllocated(work->context, false));
+
+	/* One alone can't be split, nor can what was split too often. */
+	if ((scope_states_people(work->states) < 2 && hash_get_num_entries(work->crowds) == 0) ||
+		work->level >= FOLD_LEVELS)
+		return false;
+	return MemoryContextMemAllocated(work->memory, true) +
+			   scope_states_growth(work->states, FOLD_CROWD) >
+		   limit;
+}
+
+/* Writes all states down. */
+static void
+fold_write_states(FoldWork *work)
+{
+	ScopeGroup group;
+	uint32 at = 0;
+
+	if (work->spill == NULL)
+		work->spill = scope_spill_create(work->context, work->level, work->limit);
+	scope_states_end(work->states);
+	while (scope_states_group(work->states, &at, &group))
+	{
+		CHECK_FOR_INTERRUPTS();
+		scope_spill_facts(work->spill, group.facts);
+		for (uint32 i = 0; i < group.people; i++)
+			scope_spill_add(work->spill, group.subjects[i]);
+	}
+}
+
+/* A run of a crowd's people: visited or, once memory is full, written down. */
+static bool
+fold_crowd_run(int64 lo, int64 hi, void *arg)
 {
 	FoldWork *work = arg;
-	bool known;
-	FoldPerson *person = fold_people_insert(work->into->people, subject, &known);
-	uint32 from;
-	uint32 to;
 
-	/* Those named for the first time share the disclosure's own state, number 0. */
-	from = known ? person->state : 0;
-	if (known && work->states[from].facts.certain && !work->adding.certain)
-		return true;
-	if (work->states[from].moved_in == work->disclosure)
-		to = work->states[from].moved_to;
-	else if (known && work->states[from].people == 1)
+	for (int64 subject = lo;; subject++)
 	{
-		fold_gather(work, &work->states[from].facts, &work->adding);
-		return true;
-	}
-	else
-	{
-		to = fold_new_state(work);
-		if (known)
-		{
-			fold_copy(work, &work->states[to].facts, &work->states[from].facts);
-			fold_gather(work, &work->states[to].facts, &work->adding);
-		}
+		if (work->spill != NULL)
+			scope_spill_add(work->spill, subject);
 		else
-			fold_copy(work, &work->states[to].facts, &work->adding);
-		work->states[from].moved_in = work->disclosure;
-		work->states[from].moved_to = to;
+			scope_states_visit(work->states, &work->adding, subject);
+		if (++work->visits % FOLD_CHECK == 0)
+		{
+			CHECK_FOR_INTERRUPTS();
+			if (work->spill == NULL && fold_full(work))
+			{
+				fold_write_states(work);
+				scope_spill_facts(work->spill, &work->adding);
+			}
+		}
+		if (subject == hi)
+			return true;
 	}
-	person->state = to;
-	work->states[to].people++;
-	if (known && --work->states[from].people == 0)
+}
+
+/* The people of crowds, at the end; or writes them down with the rest. */
+static void
+fold_crowds(FoldWork *work)
+{
+	HASH_SEQ_STATUS scan;
+	FoldCrowd *crowd;
+
+	hash_seq_init(&scan, work->crowds);
+	while ((crowd = hash_seq_search(&scan)) != NULL)
 	{
-		work->states[from].moved_in = 0;
-		fold_sessions_free(&work->states[from].facts.sessions);
-		work->states[from].moved_to = work->free;
-		work->free = from;
+		work->adding = crowd->facts;
+		scope_states_next(work->states);
+		if (work->spill != NULL)
+			scope_spill_facts(work->spill, &work->adding);
+		trail_subject_set_walk_bytes(crowd->key.bytes, crowd->key.len, fold_crowd_run, work);
 	}
-	if ((subject & 0x3fff) == 0)
-		CHECK_FOR_INTERRUPTS();
-	return true;
 }
 
 /* ---------------------------------------------------------------- reading */
 
+static bool
+fold_run(int64 lo, int64 hi, void *arg)
+{
+	FoldWork *work = arg;
+
+	for (int64 subject = lo;; subject++)
+	{
+		scope_states_visit(work->states, &work->adding, subject);
+		if (subject == hi)
+			return true;
+	}
+}
+
+static bool
+fold_count_run(int64 lo, int64 hi, void *arg)
+{
+	uint64 *room = arg;
+	uint64 more = (uint64) hi - (uint64) lo;
+
+	if (more >= *room)
+	{
+		*room = 0;
+		return false;
+	}
+	*room -= more + 1;
+	return *room > 0;
+}
+
+/* A disclosure whose facts are in `adding`, or what was written down of several. */
 static void
-fold_read_columns(FoldWork *work)
+fold_disclosure(FoldWork *work, const char *bytes, Size len)
 {
-	HASHCTL control = {
-		.keysize = sizeof(FoldColumnKey), .entrysize = sizeof(FoldColumn), .hcxt = work->context};
+	uint64 room = FOLD_CROWD;
 
-	work->column_numbers =
-		hash_create("pg_ward columns", 256, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	if (SPI_execute("SELECT r.relation, a.attnum, "
-					"(_ward.column_names(r.schema_name, r.relation_name, r.attnums, r.columns, "
-					"ARRAY[a.attnum]))[1] "
-					"FROM _ward.scope_described() r, pg_catalog.unnest(r.attnums) a(attnum)",
-					true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read the columns of watched relations");
-	for (uint64 i = 0; i < SPI_processed; i++)
+	trail_subject_set_walk_bytes(bytes, len, fold_count_run, &room);
+	if (room == 0)
+		fold_crowd(work, bytes, len);
+	else
 	{
-		bool isnull;
-		HeapTuple row = SPI_tuptable->vals[i];
-		FoldColumnKey key = {0};
-		FoldColumn *column;
-
-		key.relation = DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull));
-		key.attnum = DatumGetInt16(SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull));
-		column = hash_search(work->column_numbers, &key, HASH_ENTER, NULL);
-		column->word = fold_word(&work->columns, SPI_getvalue(row, SPI_tuptable->tupdesc, 3));
+		scope_states_next(work->states);
+		trail_subject_set_walk_bytes(bytes, len, fold_run, work);
 	}
-	SPI_freetuptable(SPI_tuptable);
-}
-
-static const Bitmapset *
-fold_columns(FoldWork *work, int64 relation, Datum attnums)
-{
-	Datum *elements;
-	int n;
-	Bitmapset *members = NULL;
-	MemoryContext old;
-	const Bitmapset *set;
-
-	deconstruct_array(DatumGetArrayTypeP(attnums), INT2OID, 2, true, TYPALIGN_SHORT, &elements,
-					  NULL, &n);
-	old = MemoryContextSwitchTo(work->context);
-	for (int i = 0; i < n; i++)
+	if (fold_full(work))
 	{
-		FoldColumnKey key = {.relation = relation, .attnum = DatumGetInt16(elements[i])};
-		FoldColumn *column = hash_search(work->column_numbers, &key, HASH_FIND, NULL);
-
-		/* A column that the description lacks is still a column that was seen. */
-		members = bms_add_member(
-			members,
-			column != NULL
-				? column->word
-				: fold_word(&work->columns, psprintf("column %d of an unknown table", key.attnum)));
+		fold_write_states(work);
+		fold_crowds(work);
+		fold_begin(work);
 	}
-	set = fold_set(&work->columns, members);
-	MemoryContextSwitchTo(old);
-	return set;
 }
 
-static const Bitmapset *
-fold_single(FoldWords *words, char *text)
-{
-	MemoryContext old;
-	const Bitmapset *set;
-
-	if (text == NULL)
-		return NULL;
-	old = MemoryContextSwitchTo(words->context);
-	set = fold_set(words, bms_make_singleton(fold_word(words, text)));
-	MemoryContextSwitchTo(old);
-	return set;
-}
-
-static FoldClass *
+static int
 fold_class(FoldWork *work, const char *name)
 {
-	FoldClass *class;
+	MemoryContext old;
 
-	for (class = work->classes; class != NULL; class = class->next)
-		if (strcmp(class->name, name) == 0)
-			return class;
-	class = MemoryContextAlloc(work->context, sizeof(FoldClass));
-	class->name = MemoryContextStrdup(work->context, name);
-	class->people = fold_people_create(work->context, 1024, NULL);
-	class->next = work->classes;
-	work->classes = class;
-	return class;
+	for (int i = 0; i < work->nclasses; i++)
+		if (strcmp(work->classes[i], name) == 0)
+			return i;
+	old = MemoryContextSwitchTo(work->context);
+	work->classes = work->nclasses == 0
+						? palloc(sizeof(char *))
+						: repalloc(work->classes, (work->nclasses + 1) * sizeof(char *));
+	work->classes[work->nclasses] = pstrdup(name);
+	MemoryContextSwitchTo(old);
+	return work->nclasses++;
 }
 
 /* Columns of the query, as scope/10_fold.sql gives them. */
 enum
 {
-	COLUMN_CLASS = 1,
+	COLUMN_CLASS,
 	COLUMN_CERTAIN,
 	COLUMN_RELATION,
 	COLUMN_CLEAR,
@@ -611,71 +302,61 @@ enum
 	COLUMN_STATEMENTS,
 	COLUMN_FIRST_POSITION,
 	COLUMN_LAST_POSITION,
-	COLUMN_SUBJECTS
+	COLUMN_SUBJECTS,
+	COLUMNS
 };
 
-static void
-fold_disclosure(FoldWork *work, HeapTuple row, TupleDesc desc)
+/* Rows come one by one: a batch of them could hold everybody many times over. */
+typedef struct FoldReceiver
 {
-	FoldFacts *add = &work->adding;
-	bool isnull;
-	Datum subjects = SPI_getbinval(row, desc, COLUMN_SUBJECTS, &isnull);
-	int64 relation;
-	char *session;
+	DestReceiver pub;
+	FoldWork *work;
+} FoldReceiver;
+
+static bool
+fold_receive(TupleTableSlot *slot, DestReceiver *self)
+{
+	FoldWork *work = ((FoldReceiver *) self)->work;
+	ScopeFacts *add = &work->adding;
+	const Datum *values;
+	MemoryContext old;
 	bytea *bytes;
-	TrailSubjectSet *set;
 
-	if (isnull) /* nobody can be named: the summary's note says so */
-		return;
-	relation = DatumGetInt64(SPI_getbinval(row, desc, COLUMN_RELATION, &isnull));
-	add->certain = DatumGetBool(SPI_getbinval(row, desc, COLUMN_CERTAIN, &isnull));
-	add->clear = fold_columns(work, relation, SPI_getbinval(row, desc, COLUMN_CLEAR, &isnull));
-	add->sealed = fold_columns(work, relation, SPI_getbinval(row, desc, COLUMN_SEALED, &isnull));
-	memset(&add->sessions, 0, sizeof(FoldSessions));
-	session = SPI_getvalue(row, desc, COLUMN_SESSION);
-	if (session != NULL)
-		fold_sessions_add(work->context, &add->sessions, fold_word(&work->sessions, session));
-	add->reasons = fold_single(&work->reasons, SPI_getvalue(row, desc, COLUMN_REASON));
-	add->first_seen = DatumGetTimestampTz(SPI_getbinval(row, desc, COLUMN_FIRST_SEEN, &isnull));
-	add->last_seen = DatumGetTimestampTz(SPI_getbinval(row, desc, COLUMN_LAST_SEEN, &isnull));
-	add->statements = DatumGetInt64(SPI_getbinval(row, desc, COLUMN_STATEMENTS, &isnull));
-	add->first_position = DatumGetInt64(SPI_getbinval(row, desc, COLUMN_FIRST_POSITION, &isnull));
-	add->last_position = DatumGetInt64(SPI_getbinval(row, desc, COLUMN_LAST_POSITION, &isnull));
-
-	work->into = fold_class(work, SPI_getvalue(row, desc, COLUMN_CLASS));
-	bytes = DatumGetByteaPP(subjects);
-	set = trail_subject_set_create(CurrentMemoryContext);
-	trail_subject_set_merge(set, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
-	if (trail_subject_set_count(set) >= FOLD_CROWD)
-		fold_crowd(work, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
-	else
-	{
-		work->disclosure++;
-		trail_subject_set_walk(set, fold_visit, work);
-	}
+	CHECK_FOR_INTERRUPTS();
+	slot_getallattrs(slot);
+	if (slot->tts_isnull[COLUMN_SUBJECTS]) /* nobody can be named: the summary's note says so */
+		return true;
+	values = slot->tts_values;
+	old = MemoryContextSwitchTo(work->row);
+	add->class = fold_class(work, TextDatumGetCString(values[COLUMN_CLASS]));
+	add->certain = DatumGetBool(values[COLUMN_CERTAIN]);
+	scope_facts_words(
+		work->terms, add, DatumGetInt64(values[COLUMN_RELATION]), values[COLUMN_CLEAR],
+		values[COLUMN_SEALED],
+		slot->tts_isnull[COLUMN_SESSION] ? NULL : TextDatumGetCString(values[COLUMN_SESSION]),
+		slot->tts_isnull[COLUMN_REASON] ? NULL : TextDatumGetCString(values[COLUMN_REASON]));
+	add->first_seen = DatumGetTimestampTz(values[COLUMN_FIRST_SEEN]);
+	add->last_seen = DatumGetTimestampTz(values[COLUMN_LAST_SEEN]);
+	add->statements = DatumGetInt64(values[COLUMN_STATEMENTS]);
+	add->first_position = DatumGetInt64(values[COLUMN_FIRST_POSITION]);
+	add->last_position = DatumGetInt64(values[COLUMN_LAST_POSITION]);
+	bytes = DatumGetByteaPP(values[COLUMN_SUBJECTS]);
+	fold_disclosure(work, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(work->row);
+	return true;
 }
 
 static void
-fold_crowds(FoldWork *work)
+fold_startup(DestReceiver *self, int operation, TupleDesc desc)
 {
-	HASH_SEQ_STATUS scan;
-	FoldCrowd *crowd;
-	MemoryContext each =
-		AllocSetContextCreate(CurrentMemoryContext, "pg_ward fold crowd", ALLOCSET_DEFAULT_SIZES);
+	if (desc->natts != COLUMNS)
+		elog(ERROR, "the scope's query does not give what it must");
+}
 
-	hash_seq_init(&scan, work->crowds);
-	while ((crowd = hash_seq_search(&scan)) != NULL)
-	{
-		TrailSubjectSet *set = trail_subject_set_create(each);
-
-		trail_subject_set_merge(set, crowd->key.bytes, crowd->key.len);
-		work->into = unconstify(FoldClass *, crowd->key.class);
-		work->adding = crowd->facts;
-		work->disclosure++;
-		trail_subject_set_walk(set, fold_visit, work);
-		MemoryContextReset(each);
-	}
-	MemoryContextDelete(each);
+static void
+fold_nothing(DestReceiver *self)
+{
 }
 
 static void
@@ -683,158 +364,150 @@ fold_read(FoldWork *work, FunctionCallInfo fcinfo)
 {
 	Oid types[FOLD_ARGS] = {TSTZRANGEOID, NAMEARRAYOID, INETARRAYOID, TEXTARRAYOID,
 							TEXTARRAYOID, TEXTARRAYOID, TEXTOID,	  TEXTARRAYOID};
-	Datum values[FOLD_ARGS];
-	char nulls[FOLD_ARGS + 1] = "        ";
-	Portal portal;
-	MemoryContext each =
-		AllocSetContextCreate(CurrentMemoryContext, "pg_ward fold row", ALLOCSET_DEFAULT_SIZES);
+	FoldReceiver receiver = {.work = work};
+	SPIExecuteOptions options = {0};
 
+	receiver.pub.receiveSlot = fold_receive;
+	receiver.pub.rStartup = fold_startup;
+	receiver.pub.rShutdown = fold_nothing;
+	receiver.pub.rDestroy = fold_nothing;
+	receiver.pub.mydest = DestTuplestore; /* any but those that SPI treats in its own way */
+	options.params = makeParamList(FOLD_ARGS);
 	for (int i = 0; i < FOLD_ARGS; i++)
 	{
-		values[i] = PG_ARGISNULL(i + 1) ? (Datum) 0 : PG_GETARG_DATUM(i + 1);
-		nulls[i] = PG_ARGISNULL(i + 1) ? 'n' : ' ';
-	}
-	portal = SPI_cursor_open_with_args(NULL, text_to_cstring(PG_GETARG_TEXT_PP(0)), FOLD_ARGS,
-									   types, values, nulls, true, 0);
-	for (;;)
-	{
-		SPI_cursor_fetch(portal, true, FOLD_FETCH);
-		if (SPI_processed == 0)
-			break;
-		for (uint64 i = 0; i < SPI_processed; i++)
-		{
-			MemoryContext old = MemoryContextSwitchTo(each);
+		ParamExternData *param = &options.params->params[i];
 
-			CHECK_FOR_INTERRUPTS();
-			fold_disclosure(work, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
-			MemoryContextSwitchTo(old);
-			MemoryContextReset(each);
-		}
-		SPI_freetuptable(SPI_tuptable);
+		param->value = PG_ARGISNULL(i + 1) ? (Datum) 0 : PG_GETARG_DATUM(i + 1);
+		param->isnull = PG_ARGISNULL(i + 1);
+		param->pflags = PARAM_FLAG_CONST;
+		param->ptype = types[i];
 	}
-	SPI_freetuptable(SPI_tuptable);
-	SPI_cursor_close(portal);
-	MemoryContextDelete(each);
+	options.read_only = true;
+	options.dest = &receiver.pub;
+	if (SPI_execute_extended(text_to_cstring(PG_GETARG_TEXT_PP(0)), &options) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the disclosures");
 }
 
 /* ---------------------------------------------------------------- answering */
 
-static Datum
-fold_session_array(FoldWork *work, FoldSessions *sessions)
+static void
+fold_emit(FoldWork *work, const ScopeFacts *facts, TrailSubjectSet *subjects)
 {
-	const int *items = sessions->items == NULL ? &sessions->one : sessions->items;
-	const char **texts;
-	Datum *elements;
+	StringInfoData bytes;
+	Datum values[FOLD_COLUMNS];
+	bool nulls[FOLD_COLUMNS] = {false};
 
-	fold_sessions_tidy(sessions);
-	texts = palloc(sessions->n * sizeof(char *));
-	elements = palloc(sessions->n * sizeof(Datum));
-	for (uint32 i = 0; i < sessions->n; i++)
-		texts[i] = work->sessions.texts[items[i]];
-	qsort(texts, sessions->n, sizeof(char *), fold_compare_words);
-	for (uint32 i = 0; i < sessions->n; i++)
-		elements[i] = CStringGetTextDatum(texts[i]);
-	return PointerGetDatum(
-		construct_array(elements, (int) sessions->n, TEXTOID, -1, false, TYPALIGN_INT));
+	initStringInfo(&bytes);
+	bytes.len = VARHDRSZ;
+	trail_subject_set_serialize(subjects, &bytes);
+	SET_VARSIZE(bytes.data, bytes.len);
+	values[0] = CStringGetTextDatum(work->classes[facts->class]);
+	scope_facts_values(work->terms, facts, values + 1);
+	values[FOLD_COLUMNS - 1] = PointerGetDatum(bytes.data);
+	tuplestore_putvalues(work->result->setResult, work->result->setDesc, values, nulls);
 }
 
 static void
-fold_emit(FoldWork *work, ReturnSetInfo *result, const FoldClass *class, FoldFacts *facts,
-		  Datum subjects)
+fold_answer(FoldWork *work)
 {
-	MemoryContext old = MemoryContextSwitchTo(work->context);
-	Bitmapset *only_sealed = bms_difference(facts->sealed, facts->clear);
-	Datum values[12];
-	bool nulls[12] = {false};
+	MemoryContext old = MemoryContextSwitchTo(work->row);
+	ScopeGroup group;
+	uint32 at = 0;
 
-	MemoryContextSwitchTo(old);
-	values[0] = CStringGetTextDatum(class->name);
-	values[1] = BoolGetDatum(facts->certain);
-	values[2] = fold_array(&work->columns, facts->clear);
-	values[3] = fold_array(&work->columns, fold_set(&work->columns, only_sealed));
-	values[4] = TimestampTzGetDatum(facts->first_seen);
-	values[5] = TimestampTzGetDatum(facts->last_seen);
-	values[6] = Int64GetDatum(facts->statements);
-	values[7] = fold_session_array(work, &facts->sessions);
-	values[8] = fold_array(&work->reasons, facts->reasons);
-	values[9] = Int64GetDatum(facts->first_position);
-	values[10] = Int64GetDatum(facts->last_position);
-	values[11] = subjects;
-	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-}
-
-static void
-fold_answer(FoldWork *work, ReturnSetInfo *result, const FoldClass *class)
-{
-	MemoryContext each =
-		AllocSetContextCreate(CurrentMemoryContext, "pg_ward fold answer", ALLOCSET_DEFAULT_SIZES);
-	fold_people_iterator scan;
-	FoldPerson *person;
-
-	/* A state belongs to one class: its people were named together. */
-	fold_people_start_iterate(class->people, &scan);
-	while ((person = fold_people_iterate(class->people, &scan)) != NULL)
+	scope_states_end(work->states);
+	while (scope_states_group(work->states, &at, &group))
 	{
-		FoldState *state = &work->states[person->state];
+		TrailSubjectSet *set = trail_subject_set_create(CurrentMemoryContext);
 
-		if (state->subjects == NULL)
-			state->subjects = trail_subject_set_create(work->context);
-		(void) trail_subject_set_add(state->subjects, person->subject);
-	}
-	for (uint32 i = 1; i < work->nstates; i++)
-	{
-		FoldState *state = &work->states[i];
-		StringInfoData bytes;
-		MemoryContext old;
-
-		if (state->subjects == NULL)
-			continue;
 		CHECK_FOR_INTERRUPTS();
-		old = MemoryContextSwitchTo(each);
-		initStringInfo(&bytes);
-		bytes.len = VARHDRSZ;
-		trail_subject_set_serialize(state->subjects, &bytes);
-		SET_VARSIZE(bytes.data, bytes.len);
-		fold_emit(work, result, class, &state->facts, PointerGetDatum(bytes.data));
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(each);
-		state->subjects = NULL;
+		for (uint32 i = 0; i < group.people; i++)
+		{
+			(void) trail_subject_set_add(set, group.subjects[i]);
+			/* Far-apart numbers take more as a set than they took as people. */
+			if (trail_subject_set_memory(set) > work->limit / 4)
+			{
+				fold_emit(work, group.facts, set);
+				trail_subject_set_reset(set);
+			}
+		}
+		if (trail_subject_set_count(set) > 0)
+			fold_emit(work, group.facts, set);
+		MemoryContextReset(work->row);
 	}
-	MemoryContextDelete(each);
+	MemoryContextSwitchTo(old);
+}
+
+/* Answers with what was read; or, where it was written down, with one file after another. */
+static void
+fold_finish(FoldWork *work)
+{
+	ScopeSpill *spill;
+	int parts;
+
+	if (work->spill != NULL)
+		fold_write_states(work);
+	fold_crowds(work);
+	spill = work->spill;
+	if (spill == NULL)
+	{
+		fold_answer(work);
+		return;
+	}
+	check_stack_depth();
+	work->spill = NULL;
+	parts = scope_spill_finish(spill);
+	work->level++;
+	for (int part = 0; part < parts; part++)
+	{
+		BufFile *file = scope_spill_file(spill, part);
+		StringInfoData record;
+		const char *facts;
+		const char *set;
+		Size length;
+
+		if (file == NULL)
+			continue;
+		fold_begin(work);
+		initStringInfo(&record);
+		while (scope_spill_next(file, &record, &facts, &set, &length))
+		{
+			MemoryContext old = MemoryContextSwitchTo(work->row);
+
+			CHECK_FOR_INTERRUPTS();
+			(void) scope_facts_read(work->terms, &work->adding, facts);
+			fold_disclosure(work, set, length);
+			MemoryContextSwitchTo(old);
+			MemoryContextReset(work->row);
+		}
+		pfree(record.data);
+		BufFileClose(file);
+		fold_finish(work);
+	}
+	work->level--;
+	scope_spill_free(spill);
 }
 
 Datum
 ward_scope_fold(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	FoldWork work = {0};
-	HASHCTL crowds = {.keysize = sizeof(FoldCrowdKey),
-					  .entrysize = sizeof(FoldCrowd),
-					  .hash = fold_crowd_hash,
-					  .match = fold_crowd_match};
+	FoldWork work = {.result = (ReturnSetInfo *) fcinfo->resultinfo};
 
 	if (PG_ARGISNULL(0))
 		elog(ERROR, "the scope needs a query");
 	InitMaterializedSRF(fcinfo, 0);
+	if (work.result->setDesc->natts != FOLD_COLUMNS)
+		elog(ERROR, "the scope's groups are not as expected");
 	work.context =
 		AllocSetContextCreate(CurrentMemoryContext, "pg_ward scope", ALLOCSET_DEFAULT_SIZES);
-	crowds.hcxt = work.context;
-	fold_words_begin(&work.columns, work.context);
-	fold_words_begin(&work.sessions, work.context);
-	fold_words_begin(&work.reasons, work.context);
-	work.crowds = hash_create("pg_ward crowds", 64, &crowds,
-							  HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
-	work.free = NO_STATE;
-	work.room = 256;
-	work.states = MemoryContextAlloc(work.context, work.room * sizeof(FoldState));
-	(void) fold_new_state(&work);
+	work.memory = AllocSetContextCreate(work.context, "pg_ward scope fold", ALLOCSET_DEFAULT_SIZES);
+	work.row = AllocSetContextCreate(work.context, "pg_ward scope row", ALLOCSET_DEFAULT_SIZES);
+	work.limit = Max(get_hash_memory_limit(), FOLD_LEAST);
 
 	SPI_connect();
-	fold_read_columns(&work);
+	work.terms = scope_facts_terms(work.context);
+	fold_begin(&work);
 	fold_read(&work, fcinfo);
-	fold_crowds(&work);
-	for (FoldClass *class = work.classes; class != NULL; class = class->next)
-		fold_answer(&work, result, class);
+	fold_finish(&work);
 	SPI_finish();
 	MemoryContextDelete(work.context);
 	PG_RETURN_NULL();

@@ -778,27 +778,44 @@ trail_subject_set_serialize(const TrailSubjectSet *set, StringInfo into)
 }
 
 /*
- * On malformed bytes the set may already hold some of them; the caller's error
- * ends it anyway.
+ * Visits the runs of a serialised set, ascending, until visit returns false.  Members
+ * before damage have been visited when it is found; the error ends whatever they were for.
  */
 void
-trail_subject_set_merge(TrailSubjectSet *set, const char *data, Size len)
+trail_subject_set_walk_bytes(const char *data, Size len,
+							 bool (*visit)(int64 lo, int64 hi, void *arg), void *arg)
 {
 	SubjectReader reader;
 	int64_t lo;
 	int64_t hi;
 
 	if (subject_codec_begin(&reader, data, len))
-	{
 		while (subject_codec_next(&reader, &lo, &hi))
-		{
-			if (lo == hi)
-				(void) trail_subject_set_add(set, lo);
-			else
-				subject_set_add_run(set, lo, hi);
-		}
-	}
+			if (!visit(lo, hi, arg))
+				return;
 	if (reader.corrupt)
 		ereport(ERROR, (errcode(ERRCODE_WARD_TRAIL_CORRUPT), errmsg("a subject set is malformed"),
 						errdetail("Its %zu bytes are no whole, ordered list of members.", len)));
+}
+
+static bool
+subject_set_merge_run(int64 lo, int64 hi, void *arg)
+{
+	TrailSubjectSet *set = arg;
+
+	if (lo == hi)
+		(void) trail_subject_set_add(set, lo);
+	else
+		subject_set_add_run(set, lo, hi);
+	return true;
+}
+
+/*
+ * On malformed bytes the set may already hold some of them; the caller's error
+ * ends it anyway.
+ */
+void
+trail_subject_set_merge(TrailSubjectSet *set, const char *data, Size len)
+{
+	trail_subject_set_walk_bytes(data, len, subject_set_merge_run, set);
 }

@@ -106,6 +106,10 @@ extern void trail_subject_set_merge(TrailSubjectSet *set, const char *data, Size
 /* Calls visit for each subject in ascending order, until it returns false. */
 extern void trail_subject_set_walk(const TrailSubjectSet *set,
 								   bool (*visit)(int64 subject, void *arg), void *arg);
+/* Calls visit for each run of a serialised set, both ends included, until it returns false;
+ * raises WD303 on malformed bytes. */
+extern void trail_subject_set_walk_bytes(const char *data, Size len,
+										 bool (*visit)(int64 lo, int64 hi, void *arg), void *arg);
 
 /* ----------------------------------------------------------------
  * The dictionary (subject_key.c): subjects whose keys are no integers.
