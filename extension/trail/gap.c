@@ -10,9 +10,10 @@
  * told by _ward.trail_gaps_known(), and so are the last that were told: an answer's
  * snapshot of the index may be older than the event by a moment.
  *
- * Locks: a spinlock for what was told; else atomics.  Whoever loses a record counts it before it looks whether the gap is
- * open, and whoever closes the gap looks at the count after: so no loss is left outside
- * of every gap.  Nothing here raises, but for what recording the event does.
+ * Locks: a spinlock for what was told; else atomics.  Whoever loses a record counts it
+ * before it looks whether the gap is open, and whoever closes the gap looks at the count
+ * after: so no loss is left outside of every gap.  Nothing here raises, but for what
+ * recording the event does.
  */
 #include "trail/trail_int.h"
 

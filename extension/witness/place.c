@@ -483,6 +483,25 @@ witness_place_window(Placing *placing, PlanState *state, const Above *above)
 	return witness_place_project(placing, state, flows, OUTER_VAR);
 }
 
+/* Does the node read the rows of one table? */
+bool
+witness_place_is_scan(const PlanState *state)
+{
+	switch (nodeTag(state))
+	{
+		case T_SeqScanState:
+		case T_SampleScanState:
+		case T_IndexScanState:
+		case T_IndexOnlyScanState:
+		case T_BitmapHeapScanState:
+		case T_TidScanState:
+		case T_TidRangeScanState:
+			return true;
+		default:
+			return false;
+	}
+}
+
 /* Places what a subtree needs and returns its flows. */
 List *
 witness_place_node(Placing *placing, PlanState *state, const Above *above)
@@ -499,17 +518,10 @@ witness_place_node(Placing *placing, PlanState *state, const Above *above)
 	foreach (lc, state->subPlan)
 		witness_place_subplan(placing, lfirst_node(SubPlanState, lc));
 
+	if (witness_place_is_scan(state))
+		return witness_place_scan(placing, (ScanState *) state);
 	switch (nodeTag(state))
 	{
-		case T_SeqScanState:
-		case T_SampleScanState:
-		case T_IndexScanState:
-		case T_IndexOnlyScanState:
-		case T_BitmapHeapScanState:
-		case T_TidScanState:
-		case T_TidRangeScanState:
-			return witness_place_scan(placing, (ScanState *) state);
-
 		case T_FunctionScanState:
 		case T_TableFuncScanState:
 		case T_ValuesScanState:

@@ -55,22 +55,8 @@ witness_place_explain_walk(PlanState *state, void *context)
 	WitnessCapture *capture = context;
 	WitnessRelation *relation = NULL;
 
-	switch (nodeTag(state))
-	{
-		case T_SeqScanState:
-		case T_SampleScanState:
-		case T_IndexScanState:
-		case T_IndexOnlyScanState:
-		case T_BitmapHeapScanState:
-		case T_TidScanState:
-		case T_TidRangeScanState:
-			if (((ScanState *) state)->ss_currentRelation != NULL)
-				relation =
-					witness_watch_pin(RelationGetRelid(((ScanState *) state)->ss_currentRelation));
-			break;
-		default:
-			break;
-	}
+	if (witness_place_is_scan(state) && ((ScanState *) state)->ss_currentRelation != NULL)
+		relation = witness_watch_pin(RelationGetRelid(((ScanState *) state)->ss_currentRelation));
 	if (relation != NULL)
 	{
 		if (!witness_place_explain_shows(state))

@@ -45,6 +45,7 @@ typedef struct Above
 } Above;
 
 /* place.c */
+extern bool witness_place_is_scan(const PlanState *state);
 extern List *witness_place_node(Placing *placing, PlanState *state, const Above *above);
 extern AttrNumber witness_place_position(List *targetlist, int varno, AttrNumber attnum);
 extern List *witness_place_lift(PlanState *state, List *flows);

@@ -448,45 +448,69 @@ witness_tap_error(WitnessCapture *capture)
 	}
 }
 
-/* A row that a condition is asked about, whatever the answer. */
-typedef struct WitnessLook
+/* A condition that listens, in the place of another one. */
+typedef struct WitnessListener
 {
 	WitnessCapture *capture;
 	ExprState *original; /* or NULL where there is no condition */
 	WitnessSet *set;
+	WitnessSource source;
 	AttrNumber attnum;
 	Oid type;
-} WitnessLook;
+} WitnessListener;
 
 static Datum
-witness_tap_look_eval(ExprState *state, ExprContext *econtext, bool *isnull)
+witness_tap_listen_original(const WitnessListener *listener, ExprContext *econtext, bool *isnull)
 {
-	WitnessLook *look = state->evalfunc_private;
-
-	witness_tap_hear(look->capture, look->set, econtext->ecxt_scantuple, look->attnum, look->type);
-	if (look->original != NULL)
-		return look->original->evalfunc(look->original, econtext, isnull);
+	if (listener->original != NULL)
+		return listener->original->evalfunc(listener->original, econtext, isnull);
 	*isnull = false;
 	return BoolGetDatum(true);
 }
 
-/* A condition that listens, in the place of this one. */
+/* Records each row that the condition is asked about, whatever the answer. */
+static Datum
+witness_tap_listen_asked(ExprState *state, ExprContext *econtext, bool *isnull)
+{
+	WitnessListener *listener = state->evalfunc_private;
+
+	witness_tap_hear(listener->capture, listener->set, econtext->ecxt_scantuple, listener->attnum,
+					 listener->type);
+	return witness_tap_listen_original(listener, econtext, isnull);
+}
+
+/* Records a side of each pair that the condition lets through. */
+static Datum
+witness_tap_listen_matched(ExprState *state, ExprContext *econtext, bool *isnull)
+{
+	WitnessListener *listener = state->evalfunc_private;
+	Datum matched = witness_tap_listen_original(listener, econtext, isnull);
+
+	if (!*isnull && DatumGetBool(matched))
+		witness_tap_hear(listener->capture, listener->set,
+						 listener->source == WITNESS_SOURCE_OUTER ? econtext->ecxt_outertuple
+																  : econtext->ecxt_innertuple,
+						 listener->attnum, listener->type);
+	return matched;
+}
+
 static ExprState *
-witness_tap_look(WitnessCapture *capture, ExprState *original, WitnessSet *set, AttrNumber attnum,
-				 Oid type)
+witness_tap_listen(WitnessCapture *capture, ExprStateEvalFunc how, ExprState *original,
+				   WitnessSource source, AttrNumber attnum, Oid type, WitnessSet *set)
 {
 	MemoryContext old = MemoryContextSwitchTo(capture->query->estate->es_query_cxt);
-	WitnessLook *look = palloc0(sizeof(WitnessLook));
+	WitnessListener *listener = palloc0(sizeof(WitnessListener));
 	ExprState *state = makeNode(ExprState);
 
-	look->capture = capture;
-	look->original = original;
-	look->set = set;
-	look->attnum = attnum;
-	look->type = type;
+	listener->capture = capture;
+	listener->original = original;
+	listener->set = set;
+	listener->source = source;
+	listener->attnum = attnum;
+	listener->type = type;
 	state->flags = EEO_FLAG_IS_QUAL;
-	state->evalfunc = witness_tap_look_eval;
-	state->evalfunc_private = look;
+	state->evalfunc = how;
+	state->evalfunc_private = listener;
 	MemoryContextSwitchTo(old);
 	return state;
 }
@@ -497,8 +521,9 @@ witness_tap_conflict(WitnessCapture *capture, ResultRelInfo *target, WitnessSet 
 					 AttrNumber attnum, Oid type)
 {
 	if (target->ri_onConflict != NULL)
-		target->ri_onConflict->oc_WhereClause =
-			witness_tap_look(capture, target->ri_onConflict->oc_WhereClause, set, attnum, type);
+		target->ri_onConflict->oc_WhereClause = witness_tap_listen(
+			capture, witness_tap_listen_asked, target->ri_onConflict->oc_WhereClause,
+			WITNESS_SOURCE_SCAN, attnum, type, set);
 }
 
 /* Records each row that a scan looks at, also what its condition drops. */
@@ -509,35 +534,8 @@ witness_tap_scanned(WitnessCapture *capture, ScanState *scan, WitnessSet *set, A
 	if (scan->ps.qual == NULL)
 		witness_tap_add(capture, &scan->ps, WITNESS_SOURCE_SCAN, attnum, type, set);
 	else
-		scan->ps.qual = witness_tap_look(capture, scan->ps.qual, set, attnum, type);
-}
-
-/* A pair of rows that a join has found to match. */
-typedef struct WitnessMatch
-{
-	WitnessCapture *capture;
-	ExprState *original; /* or NULL where there is no further condition */
-	WitnessSet *set;
-	WitnessSource source;
-	AttrNumber attnum;
-	Oid type;
-} WitnessMatch;
-
-static Datum
-witness_tap_match_eval(ExprState *state, ExprContext *econtext, bool *isnull)
-{
-	WitnessMatch *match = state->evalfunc_private;
-	Datum matched = BoolGetDatum(true);
-
-	*isnull = false;
-	if (match->original != NULL)
-		matched = match->original->evalfunc(match->original, econtext, isnull);
-	if (!*isnull && DatumGetBool(matched))
-		witness_tap_hear(match->capture, match->set,
-						 match->source == WITNESS_SOURCE_OUTER ? econtext->ecxt_outertuple
-															   : econtext->ecxt_innertuple,
-						 match->attnum, match->type);
-	return matched;
+		scan->ps.qual = witness_tap_listen(capture, witness_tap_listen_asked, scan->ps.qual,
+										   WITNESS_SOURCE_SCAN, attnum, type, set);
 }
 
 /*
@@ -549,21 +547,8 @@ void
 witness_tap_match(WitnessCapture *capture, JoinState *join, WitnessSource source, AttrNumber attnum,
 				  Oid type, WitnessSet *set)
 {
-	MemoryContext old = MemoryContextSwitchTo(join->ps.state->es_query_cxt);
-	WitnessMatch *match = palloc0(sizeof(WitnessMatch));
-	ExprState *state = makeNode(ExprState);
-
-	match->capture = capture;
-	match->original = join->joinqual;
-	match->set = set;
-	match->source = source;
-	match->attnum = attnum;
-	match->type = type;
-	state->flags = EEO_FLAG_IS_QUAL;
-	state->evalfunc = witness_tap_match_eval;
-	state->evalfunc_private = match;
-	join->joinqual = state;
-	MemoryContextSwitchTo(old);
+	join->joinqual = witness_tap_listen(capture, witness_tap_listen_matched, join->joinqual, source,
+										attnum, type, set);
 }
 
 /*

@@ -5,6 +5,7 @@ use warnings;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use WardDamage;
 
 my $node = PostgreSQL::Test::Cluster->new('trail');
 $node->init;
@@ -121,20 +122,10 @@ is(verified(), 'true', 'and it resumes when the directory is back');
 
 # A flipped byte in the middle is found and placed, now and after a restart.
 my $first = (sort glob("$trail/*.trail"))[0];
-sub flip
-{
-	open(my $f, '+<', $first) or die;
-	binmode $f;
-	seek $f, 2000, 0;
-	read $f, my $byte, 1;
-	seek $f, 2000, 0;
-	print $f chr(ord($byte) ^ 1);
-	close $f;
-}
-flip();
+flip($first, 2000);
 like($node->safe_psql('postgres', 'SELECT verified, problem, place FROM ward.verify_trail()'),
 	qr/^f\|.*checksum\|.*0000000000000000\.trail, byte \d+, position \d+$/, 'a flipped byte is named with its place');
-flip();
+flip($first, 2000);
 is(verified(), 'true', 'the byte put back, it verifies');
 
 # Damage in the last segment, not at its end: recovery refuses to go on.
@@ -145,11 +136,11 @@ my $length = -s $first;
 SKIP:
 {
 	skip 'the last segment is too short to damage', 1 if $length < 4000;
-	flip();
+	flip($first, 2000);
 	$node->start;
 	($status, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT _ward.record_event('test.mark')");
 	like($err, qr/WD303/, 'recovery does not build on a damaged segment');
-	flip();
+	flip($first, 2000);
 	append(1);
 }
 

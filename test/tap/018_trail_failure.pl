@@ -6,6 +6,7 @@ use warnings;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use WardDamage;
 
 my $node = PostgreSQL::Test::Cluster->new('failure');
 $node->init;
@@ -103,19 +104,6 @@ for my $cause (@causes)
 	resumes($name);
 }
 
-# One byte alone: whoever is at work may append meanwhile.
-sub flip
-{
-	my ($at) = @_;
-	open(my $file, '+<:raw', segment()) or die;
-	seek($file, $at, 0);
-	read($file, my $byte, 1);
-	seek($file, $at, 0);
-	print $file $byte ^ "\x01";
-	close($file);
-	return;
-}
-
 # A record that was changed is found when the signer reads back what it is to sign.
 for my $how ([ 'a flipped bit', 24 ], [ 'a flipped bit in a length', 1 ])
 {
@@ -125,11 +113,11 @@ for my $how ([ 'a flipped bit', 24 ], [ 'a flipped bit in a length', 1 ])
 	kill 'STOP', $signer;
 	$node->safe_psql('postgres', 'SELECT count(*) FROM person');
 	my $at = middle(slurp_file(segment())) + $offset;
-	flip($at);
+	flip(segment(), $at);
 	kill 'CONT', $signer;
 	ok($node->poll_query_until('postgres', q{SELECT signing_problem LIKE '%can''t be read back as it was' FROM ward.trail_status}), "$name: the signer finds it");
 	refused($name, 'WD303');
-	flip($at);
+	flip(segment(), $at);
 	ok($node->poll_query_until('postgres', 'SELECT signing_problem IS NULL FROM ward.trail_status'), "$name: and that it was put back");
 	resumes($name);
 }

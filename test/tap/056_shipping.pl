@@ -6,59 +6,13 @@ use warnings;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use WardShip;
 
 my $dir = PostgreSQL::Test::Utils::tempdir();
 my $tool = "$ENV{WARD_ROOT}/tools/ward-verify";
-my $ship = "ward.trail_conninfo = 'user=shipper dbname=postgres password=planted_secret'\n";
-my $primary = PostgreSQL::Test::Cluster->new('primary');
-$primary->init(allows_streaming => 1);
-$primary->append_conf('postgresql.conf', qq{
-shared_preload_libraries = 'pg_ward'
-max_worker_processes = 16
-autovacuum = off
-ward.checkpoint_interval = 2
-ward.trail_segment_size = 64
-});
-$primary->start;
-$primary->safe_psql('postgres', q{
-CREATE EXTENSION pg_ward;
-CREATE ROLE reader LOGIN;
-CREATE ROLE shipper LOGIN IN ROLE ward_shipper;
-CREATE TABLE person (id int PRIMARY KEY, name text);
-INSERT INTO person SELECT i, 'Name ' || i FROM generate_series(1, 100) i;
-GRANT SELECT ON person TO reader;
-SELECT ward.watch('person', 'id', 'person');
-});
-$primary->backup('base');
-
-sub query { my ($node, $sql) = @_; return $node->safe_psql('postgres', $sql); }
-sub fails { my ($node, $sql, @more) = @_; return ($node->psql('postgres', "\\set VERBOSITY verbose\n$sql", @more))[2]; }
-sub awaits { my ($node, $sql, $what) = @_; ok($node->poll_query_until('postgres', $sql), $what); return; }
-sub standby
-{
-	my ($name) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
-	$node->init_from_backup($primary, 'base', has_streaming => 1);
-	$node->append_conf('postgresql.conf', $ship);
-	$node->start;
-	$primary->wait_for_catchup($node);
-	return $node;
-}
-sub see { my ($node, @ids) = @_; $node->safe_psql('postgres', 'SELECT name FROM person WHERE id = ANY (ARRAY[' . join(',', @ids) . '])', extra_params => [ '-U', 'reader' ]); return; }
-sub key_of { return query($_[0], 'SELECT first_key FROM ward.trail_status'); }
-sub node_of { return query($_[0], 'SELECT node FROM ward.trail_status'); }
-# All that is on the standby now is accepted on the primary.
-sub delivered
-{
-	my ($node, $name, $what) = @_;
-	my $records = query($node, 'SELECT records FROM ward.trail_status');
-	awaits($primary, "SELECT accepted >= $records FROM ward.standby_status WHERE name = '$name'", $what);
-	return;
-}
-sub scope { return query($primary, q{SELECT coalesce(string_agg(subject_id::text, ',' ORDER BY subject_id), '') FROM ward.breach_scope(tstzrange(NULL, NULL), roles => '{reader}')}); }
-
-my $standby = standby('one');
-awaits($standby, 'SELECT first_key IS NOT NULL FROM ward.trail_status', 'the standby signs its trail');
+my $primary = primary();
+my $standby = standby('one', undef, unknown => 1, password => 'planted_secret');
+$primary->wait_for_catchup($standby);
 
 # Nobody registered it.
 see($standby, 1, 2);
@@ -76,7 +30,7 @@ delivered($standby, 'one', 'its trail is taken');
 is(scope(), '1,2', 'and the scope on the primary names who was read on the standby');
 like(query($primary, q{SELECT string_agg(DISTINCT role, ',') FROM ward.subject_history('person', 1)}), qr/reader/, 'and so does a person\'s history');
 is(query($primary, "SELECT verified, problem, signed_records > 0 FROM ward.verify_standby('one')"), 't||t', 'the copy verifies');
-my $copy = $primary->data_dir . "/ward_trail/standby/$name";
+my $copy = copy_of($name);
 my ($out, $err) = run_command([ 'python3', $tool, '--key', $key, $copy ]);
 like($out, qr/^node $name: \d+ records/, 'also without a server');
 unlike("$out$err", qr/PROBLEM|first key .*not pinned/, 'by the key of the standby');
@@ -143,7 +97,7 @@ chomp $leaf;
 is($deliver->(pack 'H*', $leaf), '', 'a forged record with a good checksum is stored');
 is(query($primary, "SELECT ward.sync() > 0; SELECT count(*) FROM _ward.event WHERE kind = 'evil'"), "t\n0", 'but not shown before it is signed');
 my $refused = query($primary, "SELECT received FROM ward.standby_status WHERE name = 'one'");
-$standby->append_conf('postgresql.conf', $ship);
+$standby->append_conf('postgresql.conf', "ward.trail_conninfo = 'user=shipper dbname=postgres password=planted_secret'\n");
 $standby->reload;
 delivered($standby, 'one', 'the standby goes on');
 is(query($primary, "SELECT verified FROM ward.verify_standby('one')"), 't', 'and the forged record is gone');

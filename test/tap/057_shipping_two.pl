@@ -6,6 +6,7 @@ use warnings;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use WardDamage;
 use WardShip;
 
 my $dir = PostgreSQL::Test::Utils::tempdir();

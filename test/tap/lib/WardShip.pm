@@ -7,7 +7,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Exporter 'import';
 
-our @EXPORT = qw(primary standby query awaits see key_of node_of delivered scope copy_of flip);
+our @EXPORT = qw(primary standby query fails awaits see key_of node_of delivered scope copy_of);
 
 my $primary;
 
@@ -37,24 +37,27 @@ SELECT ward.watch('person', 'id', 'person');});
 	return $primary;
 }
 
+# Verbose text of the error that a statement ends in.
+sub fails { my ($node, $sql, @more) = @_; return ($node->psql('postgres', "\\set VERBOSITY verbose\n$sql", @more))[2]; }
 sub query { my ($node, $sql) = @_; return $node->safe_psql('postgres', $sql); }
 sub awaits { my ($node, $sql, $what) = @_; ok($node->poll_query_until('postgres', $sql), $what); return; }
 sub key_of { return query($_[0], 'SELECT first_key FROM ward.trail_status'); }
 sub node_of { return query($_[0], 'SELECT node FROM ward.trail_status'); }
 
-# A standby of the primary, or of another standby, that delivers to the primary; registered.
+# A standby of the primary, or of another standby, that delivers to the primary; registered,
+# unless told otherwise.
 sub standby
 {
-	my ($name, $follows) = @_;
+	my ($name, $follows, %more) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 	$node->init_from_backup($primary, 'base', has_streaming => !$follows);
 	$node->enable_streaming($follows) if $follows;
 	$node->set_standby_mode if $follows;
-	$node->append_conf('postgresql.conf', sprintf "ward.trail_conninfo = 'user=shipper dbname=postgres%s'\n",
+	$node->append_conf('postgresql.conf', sprintf "ward.trail_conninfo = 'user=shipper dbname=postgres%s%s'\n", $more{password} ? " password=$more{password}" : '',
 		$follows ? ' host=' . $primary->host . ' port=' . $primary->port : '');
 	$node->start;
 	awaits($node, 'SELECT first_key IS NOT NULL FROM ward.trail_status', "$name signs its trail");
-	query($primary, "SELECT ward.add_standby('$name', '" . key_of($node) . "')");
+	query($primary, "SELECT ward.add_standby('$name', '" . key_of($node) . "')") unless $more{unknown};
 	return $node;
 }
 
@@ -78,18 +81,5 @@ sub scope { return query($_[0] // $primary, q{SELECT coalesce(string_agg(subject
 
 # The primary's copy of a standby's trail.
 sub copy_of { return $primary->data_dir . '/ward_trail/standby/' . $_[0]; }
-
-# Changes a byte of a file, or changes it back.
-sub flip
-{
-	my ($path, $at) = @_;
-	open(my $file, '+<:raw', $path) or die "$path: $!";
-	seek($file, $at, 0);
-	read($file, my $byte, 1);
-	seek($file, $at, 0);
-	print $file $byte ^ "\x01";
-	close($file);
-	return;
-}
 
 1;
