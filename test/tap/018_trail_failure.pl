@@ -170,12 +170,14 @@ chmod 0400, $last;
 is(widened('postgres', "tstzrange('$before', NULL)"), $everybody, 'while the gap is open, all of each watched table are');
 is($out, "secret7\n3000", 'allowed: statements go on');
 like($err, qr/WARNING:  going on without evidence/, 'and are warned');
-is(() = $err =~ /WARNING/g, 1, 'once a session');
+my $warned = () = $err =~ /WARNING/g;
 sleep 1;
 chmod 0600, $last;
 $node->safe_psql('postgres', 'SELECT name FROM person WHERE id = 8');
 like(events('trail.gap'), qr/^[1-9]\d*\|t\|t\|t$/, 'the trail tells the gap, from when to when');
 my $told = (split /\|/, events('trail.gap'))[0];
+# Who has the file open still, as the signer, can end a gap, and the next statement begins one.
+cmp_ok($warned, '<=', $told, 'a session is warned once a gap');
 is($node->safe_psql('postgres', "SELECT verified, problem FROM ward.verify_trail(ARRAY['$first_key'])"), 't|', 'and is whole');
 # The scope is as wide as the gap.
 my $after = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
