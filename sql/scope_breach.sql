@@ -91,6 +91,8 @@ INSERT INTO _ward.disclosure SELECT 'test', 1, 0, -1, 1, 'person', '2021-11-09 0
 	_ward.subject_set('{10}'), 1, 0, '2021-11-09 04:00+00', '2021-11-09 04:00+00', 200, 200;
 SELECT pg_temp.who(:day, roles => '{caseworker}', class => 'person') AS everybody;
 SELECT subject_class, verdict, people, reasons, note FROM ward.breach_summary(:day, roles => '{caseworker}', subject_class => 'person');
+SELECT relations, (SELECT string_agg(explanation, '; ') FROM ward.scope_basis(:day, relations => relations) WHERE ground = 'people named') AS unnamed
+FROM (VALUES ('{person}'::text[]), ('{aid.cat}'), ('{person,aid.cat}')) x(relations);
 DROP TABLE public.person;
 SELECT pg_temp.who(:day, roles => '{caseworker}', class => 'person') AS table_gone;
 SELECT subject_class, verdict, people, note IS NOT NULL AS noted FROM ward.breach_summary(tstzrange('2021-11-09 04:00', '2021-11-09 05:00'));

@@ -101,6 +101,17 @@ SELECT count(*) FROM ward.unexplained('patient', tstzrange(NULL, NULL), 'assigne
 SET ROLE storage_nobody;
 SELECT count(*) FROM ward.key_scope('storage.notes');
 RESET ROLE;
+-- the ground on which others are excluded, of some tables: also of one that has another name now, or is gone
+CREATE FUNCTION pg_temp.unwatched(relations text[]) RETURNS text LANGUAGE sql AS $$
+	SELECT string_agg(DISTINCT split_part(explanation, ' ', 1), ', ') FROM ward.scope_basis('(,)', relations => $1) WHERE ground = 'tables watched' AND state = 'limited'
+$$;
+SELECT pg_temp.unwatched('{patient}') AS patient, pg_temp.unwatched('{public.relic}') AS gone, pg_temp.unwatched('{patient,relic}') AS both,
+	(SELECT count(DISTINCT split_part(explanation, ' ', 1)) >= 2 FROM ward.scope_basis('(,)') WHERE ground = 'tables watched') AS all_of_them;
+ALTER TABLE patient RENAME TO sick;
+SELECT pg_temp.unwatched('{sick}') AS renamed, pg_temp.unwatched('{patient}') AS as_before;
+ALTER TABLE sick RENAME TO patient;
+SELECT * FROM ward.scope_basis('(,)', relations => '{assignment}');
+SELECT * FROM ward.scope_basis('(,)', relations => '{patient,NULL}');
 DROP VIEW assigned;
 DROP TABLE patient, assignment;
 DROP ROLE storage_analyst, storage_nobody, storage_blind;

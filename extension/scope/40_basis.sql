@@ -100,7 +100,26 @@ END
 $$;
 COMMENT ON FUNCTION _ward.scope_unwatched(tstzrange, text) IS 'times at which tables of people were not watched';
 
-CREATE FUNCTION ward.scope_basis(during tstzrange, subject_class text DEFAULT NULL)
+-- Do these names mean a table that the trail calls so? It may have another name by now, or
+-- be gone.
+CREATE FUNCTION _ward.scope_means(relation text, relations text[]) RETURNS boolean
+	LANGUAGE sql STABLE
+	SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT scope_means.relations IS NULL
+		OR EXISTS (
+			SELECT FROM _ward.relation_version v
+			WHERE format('%I.%I', v.schema_name, v.relation_name) = scope_means.relation
+			  AND v.relation IN (SELECT k FROM _ward.scope_relations(scope_means.relations) k))
+		OR EXISTS (
+			SELECT FROM unnest(scope_means.relations) k(name), parse_ident(k.name) p, parse_ident(scope_means.relation) r
+			WHERE (r[cardinality(r)] = p[cardinality(p)]
+				   AND (cardinality(p) = 1 OR cardinality(r) = 1 OR r[cardinality(r) - 1] = p[cardinality(p) - 1]))
+			   OR to_regclass(scope_means.relation)::oid IN (SELECT _ward.scope_relids(k.name)));
+END;
+COMMENT ON FUNCTION _ward.scope_means(text, text[]) IS 'do these names mean a table that the trail calls so?';
+
+CREATE FUNCTION ward.scope_basis(during tstzrange, subject_class text DEFAULT NULL, relations text[] DEFAULT NULL)
 	RETURNS TABLE (ground text, state text, since timestamptz, until timestamptz, widens boolean, explanation text)
 	LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
@@ -119,14 +138,21 @@ BEGIN
 			USING ERRCODE = 'invalid_parameter_value',
 				HINT = 'Give for example tstzrange(''2021-09-01'', ''2021-11-10''), or tstzrange(NULL, NULL) for all time.';
 	END IF;
+	IF array_position(scope_basis.relations, NULL) IS NOT NULL THEN
+		RAISE EXCEPTION 'a list in the question contains NULL'
+			USING ERRCODE = 'null_value_not_allowed',
+				HINT = 'Leave a list out, or give NULL for the whole of it, where anything will do.';
+	END IF;
 	-- A trail that can't be written or read must not keep us from saying so.
 	distrust := _ward.scope_distrust();
 	BEGIN
-		PERFORM _ward.record_event('scope.asked', ARRAY['what', 'during', 'class'], ARRAY['basis', during::text, scope_basis.subject_class]);
+		PERFORM _ward.record_event('scope.asked', ARRAY['what', 'during', 'class', 'relations'],
+			ARRAY['basis', during::text, scope_basis.subject_class, scope_basis.relations::text]);
 		PERFORM ward.sync();
 	EXCEPTION WHEN SQLSTATE 'WD301' OR SQLSTATE 'WD302' OR SQLSTATE 'WD303' OR SQLSTATE 'WD310' THEN
 		wrong := SQLERRM;
 	END;
+	PERFORM _ward.scope_check_relations(scope_basis.relations);
 
 	IF distrust IS NULL THEN
 		SELECT t.records, t.root INTO status FROM _ward.trail_state() t;
@@ -159,13 +185,15 @@ BEGIN
 
 	RETURN QUERY SELECT 'tables watched', 'limited', u.since, u.until, true,
 		format('%s was not watched by %I: who read whom there then is not known', u.relation, u.subject)
-	FROM _ward.scope_unwatched(during, scope_basis.subject_class) u ORDER BY u.since, u.relation, u.subject;
+	FROM _ward.scope_unwatched(during, scope_basis.subject_class) u
+	WHERE _ward.scope_means(u.relation, scope_basis.relations) ORDER BY u.since, u.relation, u.subject;
 	IF NOT FOUND THEN
 		RETURN QUERY SELECT 'tables watched', 'holds', lower(during), upper(during), false,
 			'each watched table was watched all the time asked about';
 	END IF;
 	IF to_regclass('ward.unwatched_copies') IS NOT NULL THEN
-		EXECUTE 'SELECT count(*) FROM ward.unwatched_copies' INTO n;
+		EXECUTE 'SELECT count(*) FROM ward.unwatched_copies c WHERE _ward.scope_means(c.source::text, $1)' INTO n
+			USING scope_basis.relations;
 		IF n > 0 THEN
 			RETURN QUERY SELECT 'copies watched', 'limited', NULL::timestamptz, NULL::timestamptz, true,
 				format('%s copies of watched tables are not watched themselves: see ward.unwatched_copies', n);
@@ -206,6 +234,7 @@ BEGIN
 	FROM _ward.disclosure d JOIN _ward.relation_version r ON r.relation = d.relation
 	WHERE d.subjects IS NULL AND tstzrange(d.first_at, d.last_at, '[]') && during
 	  AND (scope_basis.subject_class IS NULL OR d.subject_class = scope_basis.subject_class)
+	  AND (scope_basis.relations IS NULL OR d.relation IN (SELECT k FROM _ward.scope_relations(scope_basis.relations) k))
 	GROUP BY r.schema_name, r.relation_name ORDER BY 3;
 
 	-- Standbys deliver their trails; what was read there after the last is not known here.
@@ -235,15 +264,17 @@ BEGIN
 	FROM _ward.watch w JOIN pg_class c ON c.oid = w.target AND c.reltuples >= 0
 	JOIN pg_attribute a ON a.attrelid = w.target AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> w.subject
 	JOIN pg_type t ON t.oid = a.atttypid AND t.typname NOT LIKE 'sealed\_%'
-	WHERE scope_basis.subject_class IS NULL OR w.class = scope_basis.subject_class;
+	WHERE (scope_basis.subject_class IS NULL OR w.class = scope_basis.subject_class)
+	  AND _ward.scope_means(w.target::text, scope_basis.relations);
 	IF n > 0 THEN
 		RETURN QUERY SELECT 'statistics', 'limited', NULL::timestamptz, NULL::timestamptz, false,
 			format('the planner''s statistics may hold values of %s columns in clear; they name nobody by key, and sealed columns are there as ciphertext', n);
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION ward.scope_basis(tstzrange, text) IS
-	'on what ground those who are not in a scope are excluded: what holds, what fails, what limits the answer (widens: somebody may be affected whom the answer does not name)';
+COMMENT ON FUNCTION ward.scope_basis(tstzrange, text, text[]) IS
+	'on what ground those who are not in a scope are excluded, of a class and out of these tables: what holds, what fails, what limits the answer (widens: somebody may be affected whom the answer does not name)';
 
-REVOKE ALL ON FUNCTION _ward.scope_distrust(), _ward.scope_standby_distrust(), _ward.scope_unwatched(tstzrange, text), ward.scope_basis(tstzrange, text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION ward.scope_basis(tstzrange, text) TO ward_officer, ward_auditor, ward_analyst;
+REVOKE ALL ON FUNCTION _ward.scope_distrust(), _ward.scope_standby_distrust(), _ward.scope_unwatched(tstzrange, text),
+	_ward.scope_means(text, text[]), ward.scope_basis(tstzrange, text, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ward.scope_basis(tstzrange, text, text[]) TO ward_officer, ward_auditor, ward_analyst;

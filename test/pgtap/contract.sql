@@ -1,7 +1,7 @@
 -- The SQL contract that no release may change by accident: who may call what, what is
 -- documented, and how privileged functions pin their search_path.
 BEGIN;
-SELECT plan(11);
+SELECT plan(12);
 
 -- The extension's own objects.
 CREATE TEMP VIEW own_function AS
@@ -95,6 +95,14 @@ SELECT results_eq(
 	    ORDER BY 1 $$,
 	ARRAY['bigint', 'boolean', 'bytea', 'date', 'jsonb', 'numeric', 'text', 'timestamp with time zone', 'uuid'],
 	'=# is each base type''s equality');
+
+-- Whoever asks about some tables must be able to ask on what ground, too.
+SELECT set_eq(
+	$$ SELECT p.proname::text FROM own_function JOIN pg_proc p USING (oid)
+	    WHERE own_function.nspname = 'ward' AND p.proretset AND ARRAY['during', 'relations'] <@ p.proargnames[1:p.pronargs]
+	      AND has_function_privilege('ward_analyst', p.oid, 'EXECUTE') $$,
+	ARRAY['breach_scope', 'breach_summary', 'scope_basis', 'related_sessions'],
+	'questions about a time can be narrowed to tables');
 
 SELECT * FROM finish();
 ROLLBACK;
