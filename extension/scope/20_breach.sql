@@ -12,6 +12,19 @@ CREATE FUNCTION ward.breach_scope(during tstzrange, roles name[] DEFAULT NULL, c
 COMMENT ON FUNCTION ward.breach_scope(tstzrange, name[], inet[], text[], text[], text[], text, text[]) IS
 	'whose data was disclosed: one row a person; certain where the row left the server or was written, possible where it only had a part in an answer';
 
+-- Reads a question's disclosures once, folds them, and tells what a query over both says:
+-- `disclosed` has the columns of _ward.scope_disclosures(), `grouped` those of
+-- _ward.scope_groups().
+CREATE FUNCTION _ward.scope_summarise(disclosures text, folded text, query text, during tstzrange, roles name[], clients inet[],
+	actors text[], applications text[], sessions text[], subject_class text, relations text[])
+	RETURNS TABLE (subject_class text, verdict text, people bigint, people_clear bigint, people_only_sealed bigint,
+		columns_clear text[], columns_sealed text[], first_seen timestamptz, last_seen timestamptz,
+		statements bigint, sessions bigint, reasons text[], note text)
+	LANGUAGE c VOLATILE
+	AS 'MODULE_PATHNAME', 'ward_scope_summarise';
+COMMENT ON FUNCTION _ward.scope_summarise(text, text, text, tstzrange, name[], inet[], text[], text[], text[], text, text[]) IS
+	'what a query says over a question''s disclosures and over the people they are folded into';
+
 CREATE FUNCTION ward.breach_summary(during tstzrange, roles name[] DEFAULT NULL, clients inet[] DEFAULT NULL,
 	actors text[] DEFAULT NULL, applications text[] DEFAULT NULL, sessions text[] DEFAULT NULL,
 	subject_class text DEFAULT NULL, relations text[] DEFAULT NULL)
@@ -22,26 +35,24 @@ CREATE FUNCTION ward.breach_summary(during tstzrange, roles name[] DEFAULT NULL,
 	SET search_path = pg_catalog, pg_temp
 AS $$
 	SELECT _ward.scope_check($1, $2, $3, $4, $5, $6, $7, $8);
+	SELECT * FROM _ward.scope_summarise('SELECT * FROM _ward.scope_disclosures($1, $2, $3, $4, $5, $6, $7, $8)',
+		_ward.scope_query('SELECT * FROM disclosed'), $query$
 	-- A subject column says whose row it is, not what is in it: by itself it is no
 	-- column seen in clear.
 	WITH key AS MATERIALIZED (
 		SELECT coalesce(array_agg(DISTINCT k), '{}') AS names
 		FROM _ward.scope_described() r,
 			unnest(_ward.column_names(r.schema_name, r.relation_name, r.attnums, r.columns, r.subject_attnums)) k
-	), g AS MATERIALIZED (
-		SELECT * FROM _ward.scope_groups($1, $2, $3, $4, $5, $6, $7, $8)
 	), people AS (
 		SELECT g.subject_class, g.certain, sum(_ward.subject_set_count(g.subjects))::bigint AS people,
 			   coalesce(sum(_ward.subject_set_count(g.subjects)) FILTER (WHERE NOT g.columns_clear <@ key.names), 0)::bigint AS clear,
 			   coalesce(sum(_ward.subject_set_count(g.subjects))
 				   FILTER (WHERE g.columns_clear <@ key.names AND g.columns_sealed <> '{}'), 0)::bigint AS sealed,
 			   min(g.first_seen) AS first_seen, max(g.last_seen) AS last_seen
-		FROM g, key GROUP BY g.subject_class, g.certain
-	), d AS MATERIALIZED (
-		SELECT * FROM _ward.scope_disclosures($1, $2, $3, $4, $5, $6, $7, $8)
+		FROM grouped g, key GROUP BY g.subject_class, g.certain
 	), per_session AS (
 		SELECT d.subject_class, d.certain, d.session, _ward.subject_set_count(_ward.subject_set_union(d.statements)) AS statements
-		FROM d GROUP BY d.subject_class, d.certain, d.session
+		FROM disclosed d GROUP BY d.subject_class, d.certain, d.session
 	), traffic AS (
 		SELECT p.subject_class, p.certain, sum(p.statements)::bigint AS statements, count(p.session) AS sessions
 		FROM per_session p GROUP BY p.subject_class, p.certain
@@ -55,16 +66,16 @@ AS $$
 		SELECT d.subject_class, d.certain, count(*) FILTER (WHERE d.subjects IS NULL AND d.reason IS DISTINCT FROM 'trail.gap') AS rows,
 			   count(*) FILTER (WHERE d.reason IN ('null_key', 'dangling_key')) AS keyless,
 			   count(*) FILTER (WHERE d.reason = 'trail.gap') AS gaps
-		FROM d GROUP BY d.subject_class, d.certain
+		FROM disclosed d GROUP BY d.subject_class, d.certain
 	)
 	SELECT t.subject_class, CASE WHEN t.certain THEN 'certain' WHEN NOT t.certain THEN 'possible' ELSE 'unknown' END,
 		   coalesce(p.people, 0), coalesce(p.clear, 0), coalesce(p.sealed, 0),
-		   ARRAY(SELECT DISTINCT k FROM g, unnest(g.columns_clear) k
+		   ARRAY(SELECT DISTINCT k FROM grouped g, unnest(g.columns_clear) k
 				 WHERE g.subject_class = t.subject_class AND g.certain = t.certain ORDER BY k),
-		   ARRAY(SELECT DISTINCT k FROM g, unnest(g.columns_sealed) k
+		   ARRAY(SELECT DISTINCT k FROM grouped g, unnest(g.columns_sealed) k
 				 WHERE g.subject_class = t.subject_class AND g.certain = t.certain ORDER BY k),
 		   p.first_seen, p.last_seen, t.statements, t.sessions,
-		   ARRAY(SELECT DISTINCT k FROM g, unnest(g.reasons) k
+		   ARRAY(SELECT DISTINCT k FROM grouped g, unnest(g.reasons) k
 				 WHERE g.subject_class = t.subject_class AND g.certain = t.certain ORDER BY k),
 		   nullif(concat_ws('; ', x.distrust,
 			   CASE WHEN u.gaps > 0
@@ -84,6 +95,7 @@ AS $$
 	LEFT JOIN unnamed u ON u.subject_class = t.subject_class AND u.certain = t.certain
 	WHERE t.subject_class IS NOT NULL OR x.distrust IS NOT NULL
 	ORDER BY t.subject_class, t.certain DESC
+	$query$, $1, $2, $3, $4, $5, $6, $7, $8)
 $$;
 COMMENT ON FUNCTION ward.breach_summary(tstzrange, name[], inet[], text[], text[], text[], text, text[]) IS
 	'how many people, which columns, when: one row for each subject class and verdict; the note says what limits the answer, also that the trail does not verify';
@@ -183,6 +195,7 @@ COMMENT ON FUNCTION ward.subject_history(text, text) IS
 	'the same for a subject given as text, as ward.breach_scope() prints it';
 
 REVOKE ALL ON FUNCTION
+	_ward.scope_summarise(text, text, text, tstzrange, name[], inet[], text[], text[], text[], text, text[]),
 	ward.breach_scope(tstzrange, name[], inet[], text[], text[], text[], text, text[]),
 	ward.breach_summary(tstzrange, name[], inet[], text[], text[], text[], text, text[]),
 	ward.subject_history(text, bigint), ward.subject_history(text, text)

@@ -30,8 +30,6 @@
 
 WARD_FUNCTION(ward_scope_fold);
 
-#define FOLD_ARGS 8 /* of the query */
-#define FOLD_COLUMNS (SCOPE_FACTS_VALUES + 2)
 /* Sets of so many are kept back: see FoldCrowd. */
 #define FOLD_CROWD 256
 /* Files below files: below so many, hardly any two people are still together. */
@@ -76,7 +74,8 @@ typedef struct FoldWork
 	ScopeFacts adding;
 	int level;		   /* how often what is read now was written down */
 	ScopeSpill *spill; /* once memory was full */
-	ReturnSetInfo *result;
+	Tuplestorestate *result;
+	TupleDesc desc;
 } FoldWork;
 
 static uint32
@@ -360,31 +359,18 @@ fold_nothing(DestReceiver *self)
 }
 
 static void
-fold_read(FoldWork *work, FunctionCallInfo fcinfo)
+fold_read(FoldWork *work, const char *query, ParamListInfo params)
 {
-	Oid types[FOLD_ARGS] = {TSTZRANGEOID, NAMEARRAYOID, INETARRAYOID, TEXTARRAYOID,
-							TEXTARRAYOID, TEXTARRAYOID, TEXTOID,	  TEXTARRAYOID};
 	FoldReceiver receiver = {.work = work};
-	SPIExecuteOptions options = {0};
+	SPIExecuteOptions options = {.params = params, .read_only = true};
 
 	receiver.pub.receiveSlot = fold_receive;
 	receiver.pub.rStartup = fold_startup;
 	receiver.pub.rShutdown = fold_nothing;
 	receiver.pub.rDestroy = fold_nothing;
 	receiver.pub.mydest = DestTuplestore; /* any but those that SPI treats in its own way */
-	options.params = makeParamList(FOLD_ARGS);
-	for (int i = 0; i < FOLD_ARGS; i++)
-	{
-		ParamExternData *param = &options.params->params[i];
-
-		param->value = PG_ARGISNULL(i + 1) ? (Datum) 0 : PG_GETARG_DATUM(i + 1);
-		param->isnull = PG_ARGISNULL(i + 1);
-		param->pflags = PARAM_FLAG_CONST;
-		param->ptype = types[i];
-	}
-	options.read_only = true;
 	options.dest = &receiver.pub;
-	if (SPI_execute_extended(text_to_cstring(PG_GETARG_TEXT_PP(0)), &options) != SPI_OK_SELECT)
+	if (SPI_execute_extended(query, &options) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the disclosures");
 }
 
@@ -394,8 +380,8 @@ static void
 fold_emit(FoldWork *work, const ScopeFacts *facts, TrailSubjectSet *subjects)
 {
 	StringInfoData bytes;
-	Datum values[FOLD_COLUMNS];
-	bool nulls[FOLD_COLUMNS] = {false};
+	Datum values[SCOPE_FOLD_COLUMNS];
+	bool nulls[SCOPE_FOLD_COLUMNS] = {false};
 
 	initStringInfo(&bytes);
 	bytes.len = VARHDRSZ;
@@ -403,8 +389,8 @@ fold_emit(FoldWork *work, const ScopeFacts *facts, TrailSubjectSet *subjects)
 	SET_VARSIZE(bytes.data, bytes.len);
 	values[0] = CStringGetTextDatum(work->classes[facts->class]);
 	scope_facts_values(work->terms, facts, values + 1);
-	values[FOLD_COLUMNS - 1] = PointerGetDatum(bytes.data);
-	tuplestore_putvalues(work->result->setResult, work->result->setDesc, values, nulls);
+	values[SCOPE_FOLD_COLUMNS - 1] = PointerGetDatum(bytes.data);
+	tuplestore_putvalues(work->result, work->desc, values, nulls);
 }
 
 static void
@@ -487,28 +473,78 @@ fold_finish(FoldWork *work)
 	scope_spill_free(spill);
 }
 
-Datum
-ward_scope_fold(PG_FUNCTION_ARGS)
+/* What a question asks, from this argument on, as parameters of queries. */
+ParamListInfo
+scope_fold_params(FunctionCallInfo fcinfo, int first)
 {
-	FoldWork work = {.result = (ReturnSetInfo *) fcinfo->resultinfo};
+	static const Oid types[SCOPE_FOLD_PARAMS] = {TSTZRANGEOID, NAMEARRAYOID, INETARRAYOID,
+												 TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+												 TEXTOID,	   TEXTARRAYOID};
+	ParamListInfo params = makeParamList(SCOPE_FOLD_PARAMS);
 
-	if (PG_ARGISNULL(0))
-		elog(ERROR, "the scope needs a query");
-	InitMaterializedSRF(fcinfo, 0);
-	if (work.result->setDesc->natts != FOLD_COLUMNS)
+	for (int i = 0; i < SCOPE_FOLD_PARAMS; i++)
+	{
+		params->params[i].value = PG_ARGISNULL(first + i) ? (Datum) 0 : PG_GETARG_DATUM(first + i);
+		params->params[i].isnull = PG_ARGISNULL(first + i);
+		params->params[i].pflags = PARAM_FLAG_CONST;
+		params->params[i].ptype = types[i];
+	}
+	return params;
+}
+
+/* What groups look like: as _ward.scope_groups() gives them. */
+TupleDesc
+scope_fold_desc(void)
+{
+	static const struct
+	{
+		const char *name;
+		Oid type;
+	} columns[SCOPE_FOLD_COLUMNS] = {
+		{"subject_class", TEXTOID},		 {"certain", BOOLOID},
+		{"columns_clear", TEXTARRAYOID}, {"columns_sealed", TEXTARRAYOID},
+		{"first_seen", TIMESTAMPTZOID},	 {"last_seen", TIMESTAMPTZOID},
+		{"statements", INT8OID},		 {"sessions", TEXTARRAYOID},
+		{"reasons", TEXTARRAYOID},		 {"first_position", INT8OID},
+		{"last_position", INT8OID},		 {"subjects", BYTEAOID}};
+	TupleDesc desc = CreateTemplateTupleDesc(SCOPE_FOLD_COLUMNS);
+
+	for (int i = 0; i < SCOPE_FOLD_COLUMNS; i++)
+		TupleDescInitEntry(desc, (AttrNumber) (i + 1), columns[i].name, columns[i].type, -1, 0);
+	return desc;
+}
+
+/* Folds what a query gives into groups; needs an SPI connection, which may know relations. */
+void
+scope_fold(const char *query, ParamListInfo params, Tuplestorestate *result, TupleDesc desc)
+{
+	FoldWork work = {.result = result, .desc = desc};
+
+	if (desc->natts != SCOPE_FOLD_COLUMNS)
 		elog(ERROR, "the scope's groups are not as expected");
 	work.context =
 		AllocSetContextCreate(CurrentMemoryContext, "pg_ward scope", ALLOCSET_DEFAULT_SIZES);
 	work.memory = AllocSetContextCreate(work.context, "pg_ward scope fold", ALLOCSET_DEFAULT_SIZES);
 	work.row = AllocSetContextCreate(work.context, "pg_ward scope row", ALLOCSET_DEFAULT_SIZES);
 	work.limit = Max(get_hash_memory_limit(), FOLD_LEAST);
-
-	SPI_connect();
 	work.terms = scope_facts_terms(work.context);
 	fold_begin(&work);
-	fold_read(&work, fcinfo);
+	fold_read(&work, query, params);
 	fold_finish(&work);
-	SPI_finish();
 	MemoryContextDelete(work.context);
+}
+
+Datum
+ward_scope_fold(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	if (PG_ARGISNULL(0))
+		elog(ERROR, "the scope needs a query");
+	InitMaterializedSRF(fcinfo, 0);
+	SPI_connect();
+	scope_fold(text_to_cstring(PG_GETARG_TEXT_PP(0)), scope_fold_params(fcinfo, 1),
+			   result->setResult, result->setDesc);
+	SPI_finish();
 	PG_RETURN_NULL();
 }

@@ -4,7 +4,8 @@
  *
  * Half a million rows of four arrays each are the most costly part of the answer, so
  * each is made once, straight into the result: a query that joins groups to their
- * members makes and copies each row three times.
+ * members makes and copies each row three times.  Groups are put by in a tuplestore, and
+ * come from it one by one.
  *
  * The wait for the index and the answer are two statements, so that the answer's
  * snapshot is newer than what was waited for.  Where a path named nobody, the answer has
@@ -14,18 +15,17 @@
 #include "scope/scope_int.h"
 
 #include "access/xact.h"
-#include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "executor/tuptable.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 WARD_FUNCTION(ward_breach_scope);
 
-#define PEOPLE_ARGS 8
 #define PEOPLE_COLUMNS 13
-#define PEOPLE_FETCH 500
 
 /* Columns of the result that differ within a group. */
 #define PEOPLE_SUBJECT 1
@@ -80,21 +80,18 @@ people_visit(int64 subject, void *arg)
 }
 
 static void
-people_group(People *people, HeapTuple row, TupleDesc desc)
+people_group(People *people, TupleTableSlot *row)
 {
-	bool isnull;
-	Datum subjects = SPI_getbinval(row, desc, GROUPS_SUBJECTS, &isnull);
 	TrailSubjectSet *set;
 	bytea *bytes;
 
-	if (isnull)
-		return;
+	slot_getallattrs(row);
 	for (int i = 0; i < PEOPLE_COLUMNS; i++)
 		if (people_from[i] != 0)
-			people->values[i] = SPI_getbinval(row, desc, people_from[i], &people->nulls[i]);
+			people->values[i] = row->tts_values[people_from[i] - 1];
 	people->values[3] = CStringGetTextDatum(
-		DatumGetBool(SPI_getbinval(row, desc, GROUPS_CERTAIN, &isnull)) ? "certain" : "possible");
-	bytes = DatumGetByteaPP(subjects);
+		DatumGetBool(row->tts_values[GROUPS_CERTAIN - 1]) ? "certain" : "possible");
+	bytes = DatumGetByteaPP(row->tts_values[GROUPS_SUBJECTS - 1]);
 	set = trail_subject_set_create(CurrentMemoryContext);
 	trail_subject_set_merge(set, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
 	people->names =
@@ -103,63 +100,65 @@ people_group(People *people, HeapTuple row, TupleDesc desc)
 	trail_subject_set_walk(set, people_visit, people);
 }
 
+/* The groups, in a tuplestore. */
+static Tuplestorestate *
+people_groups(ParamListInfo params, TupleDesc desc)
+{
+	SPIExecuteOptions options = {.params = params};
+	Tuplestorestate *groups = tuplestore_begin_heap(false, false, work_mem);
+	char *query;
+
+	if (SPI_execute_extended("SELECT _ward.scope_check($1, $2, $3, $4, $5, $6, $7, $8)",
+							 &options) != SPI_OK_SELECT)
+		elog(ERROR, "could not check the question");
+	SPI_freetuptable(SPI_tuptable);
+	if (SPI_execute("SELECT _ward.scope_query("
+					"'SELECT * FROM _ward.scope_disclosures($1, $2, $3, $4, $5, $6, $7, $8)')",
+					true, 0) != SPI_OK_SELECT ||
+		SPI_processed != 1)
+		elog(ERROR, "could not make the scope's query");
+	query = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	SPI_freetuptable(SPI_tuptable);
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	scope_fold(query, params, groups, desc);
+	PopActiveSnapshot();
+	return groups;
+}
+
 Datum
 ward_breach_scope(PG_FUNCTION_ARGS)
 {
-	Oid types[PEOPLE_ARGS] = {TSTZRANGEOID, NAMEARRAYOID, INETARRAYOID, TEXTARRAYOID,
-							  TEXTARRAYOID, TEXTARRAYOID, TEXTOID,		TEXTARRAYOID};
-	Datum values[PEOPLE_ARGS];
-	char nulls[PEOPLE_ARGS + 1] = "        ";
 	People people = {.result = (ReturnSetInfo *) fcinfo->resultinfo};
-	SPITupleTable *rows;
-	MemoryContext memory;
-	MemoryContext row;
-	Portal portal;
+	TupleDesc desc = scope_fold_desc();
+	Tuplestorestate *groups;
+	TupleTableSlot *group;
+	MemoryContext each;
 
 	InitMaterializedSRF(fcinfo, 0);
 	if (people.result->setDesc->natts != PEOPLE_COLUMNS)
 		elog(ERROR, "the scope's rows are not as expected");
-	for (int i = 0; i < PEOPLE_ARGS; i++)
-	{
-		values[i] = PG_ARGISNULL(i) ? (Datum) 0 : PG_GETARG_DATUM(i);
-		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
-	}
-	memory =
+	people.context =
 		AllocSetContextCreate(CurrentMemoryContext, "pg_ward scope group", ALLOCSET_DEFAULT_SIZES);
-	row = AllocSetContextCreate(memory, "pg_ward scope row", ALLOCSET_DEFAULT_SIZES);
+	each = AllocSetContextCreate(people.context, "pg_ward scope people", ALLOCSET_DEFAULT_SIZES);
 	SPI_connect();
-	if (SPI_execute_with_args("SELECT _ward.scope_check($1, $2, $3, $4, $5, $6, $7, $8)",
-							  PEOPLE_ARGS, types, values, nulls, false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not check the question");
-	portal = SPI_cursor_open_with_args(
-		NULL, "SELECT * FROM _ward.scope_groups($1, $2, $3, $4, $5, $6, $7, $8)", PEOPLE_ARGS,
-		types, values, nulls, false, 0);
-	people.context = memory;
-	for (bool first = true;; first = false)
+	groups = people_groups(scope_fold_params(fcinfo, 0), desc);
+	if (tuplestore_tuple_count(groups) > 0 && !IsolationUsesXactSnapshot() &&
+		SPI_execute("SELECT ward.sync()", false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not wait for the index");
+	group = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
+	while (tuplestore_gettupleslot(groups, true, false, group))
 	{
-		uint64 n;
+		MemoryContext old = MemoryContextSwitchTo(each);
 
-		SPI_cursor_fetch(portal, true, PEOPLE_FETCH);
-		rows = SPI_tuptable;
-		n = SPI_processed;
-		if (n == 0)
-			break;
-		if (first && !IsolationUsesXactSnapshot() &&
-			SPI_execute("SELECT ward.sync()", false, 0) != SPI_OK_SELECT)
-			elog(ERROR, "could not wait for the index");
-		for (uint64 i = 0; i < n; i++)
-		{
-			MemoryContext old = MemoryContextSwitchTo(row);
-
-			CHECK_FOR_INTERRUPTS();
-			people_group(&people, rows->vals[i], rows->tupdesc);
-			MemoryContextSwitchTo(old);
-			MemoryContextReset(row);
-		}
-		SPI_freetuptable(rows);
+		CHECK_FOR_INTERRUPTS();
+		people_group(&people, group);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(each);
 	}
-	SPI_cursor_close(portal);
+	ExecDropSingleTupleTableSlot(group);
+	tuplestore_end(groups);
 	SPI_finish();
-	MemoryContextDelete(memory);
+	MemoryContextDelete(people.context);
 	PG_RETURN_NULL();
 }

@@ -9,9 +9,11 @@
 
 #include "lib/stringinfo.h"
 #include "nodes/bitmapset.h"
+#include "nodes/params.h"
 #include "nodes/pg_list.h"
 #include "storage/buffile.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 
 #include "seal/seal.h"
 #include "trail/trail.h"
@@ -110,6 +112,16 @@ extern void scope_spill_free(ScopeSpill *spill);
 extern BufFile *scope_spill_file(ScopeSpill *spill, int part);
 extern bool scope_spill_next(BufFile *file, StringInfo record, const char **facts, const char **set,
 							 Size *set_length);
+
+/* ---- fold.c: disclosures, folded into groups of people ---- */
+
+#define SCOPE_FOLD_PARAMS 8
+#define SCOPE_FOLD_COLUMNS (SCOPE_FACTS_VALUES + 2)
+
+extern ParamListInfo scope_fold_params(FunctionCallInfo fcinfo, int first);
+extern TupleDesc scope_fold_desc(void);
+extern void scope_fold(const char *query, ParamListInfo params, Tuplestorestate *result,
+					   TupleDesc desc);
 
 /* ---- names.c: what subjects are called; needs an SPI connection ---- */
 
