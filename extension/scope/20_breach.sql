@@ -33,6 +33,8 @@ CREATE FUNCTION ward.breach_summary(during tstzrange, roles name[] DEFAULT NULL,
 		statements bigint, sessions bigint, reasons text[], note text)
 	LANGUAGE sql VOLATILE SECURITY DEFINER
 	SET search_path = pg_catalog, pg_temp
+	-- Compiling it takes longer than running it.
+	SET jit = off
 AS $$
 	SELECT _ward.scope_check($1, $2, $3, $4, $5, $6, $7, $8);
 	SELECT * FROM _ward.scope_summarise('SELECT * FROM _ward.scope_disclosures($1, $2, $3, $4, $5, $6, $7, $8)',

@@ -97,6 +97,27 @@ subject_codec_begin(SubjectReader *reader, const void *data, size_t len)
 	return true;
 }
 
+void
+subject_codec_skip(SubjectReader *reader, int64_t below)
+{
+	uint64_t target = (uint64_t) below ^ SIGN_BIT;
+	uint64_t previous = reader->previous;
+	const uint8_t *at = reader->at;
+	const uint8_t *end = reader->end;
+
+	if (reader->format != SUBJECT_CODEC_DELTAS || reader->first || reader->corrupt)
+		return;
+	if (reader->left < (uint64_t) (end - at))
+		end = at + reader->left;
+	/* A byte alone is a step of at most 128: that neither passes the target nor overflows. */
+	while (at < end && *at < 0x80 && previous < target && target - previous > 128)
+		previous += (uint64_t) *at++ + 1;
+	reader->left -= (uint64_t) (at - reader->at);
+	reader->members += (uint64_t) (at - reader->at);
+	reader->previous = previous;
+	reader->at = at;
+}
+
 bool
 subject_codec_next(SubjectReader *reader, int64_t *lo, int64_t *hi)
 {

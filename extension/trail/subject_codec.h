@@ -48,6 +48,9 @@ extern bool subject_codec_begin(SubjectReader *reader, const void *data, size_t 
 /* The next run of members lo..hi, both included; false at the end or on damage. */
 extern bool subject_codec_next(SubjectReader *reader, int64_t *lo, int64_t *hi);
 
+/* Passes over members below this one as long as that is cheap; what comes next may be below. */
+extern void subject_codec_skip(SubjectReader *reader, int64_t below);
+
 /* How many bytes a varint takes, and writing it; returns where the next one goes. */
 extern size_t subject_codec_varint_size(uint64_t value);
 extern uint8_t *subject_codec_varint_write(uint8_t *into, uint64_t value);
