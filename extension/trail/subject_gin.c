@@ -13,7 +13,6 @@
  * keys is on disk: whoever changes it must have indexes made anew.
  */
 #include "trail/trail.h"
-#include "trail/subject_codec.h"
 
 #include "access/gin.h"
 #include "common/hashfn.h"
@@ -46,87 +45,73 @@ subject_gin_block(int64 number)
 		(int32) murmurhash32((uint32) block ^ (uint32) (block >> 32) ^ 0x5bd1e995));
 }
 
-/* The next run of a set; false at its end. */
+/* A key for each member and for each block, each -1 where there are too many. */
+typedef struct SubjectGinKeys
+{
+	Datum *members;
+	Datum *blocks;
+	int nmembers;
+	int nblocks;
+	int64 last; /* block reached last */
+} SubjectGinKeys;
+
 static bool
-subject_gin_next(SubjectReader *reader, int64_t *lo, int64_t *hi)
+subject_gin_run(int64 lo, int64 hi, void *arg)
 {
-	if (subject_codec_next(reader, lo, hi))
-		return true;
-	if (reader->corrupt)
-		ereport(ERROR, (errcode(ERRCODE_WARD_TRAIL_CORRUPT), errmsg("a subject set is malformed"),
-						errdetail("Its bytes are no whole, ordered list of members.")));
-	return false;
-}
+	SubjectGinKeys *keys = arg;
+	int64 from = lo >> GIN_BLOCK_SHIFT;
+	int64 to = hi >> GIN_BLOCK_SHIFT;
 
-/* A key for each member, or -1 where there are too many. */
-static int
-subject_gin_members(const bytea *set, Datum *keys)
-{
-	SubjectReader reader;
-	int64_t lo;
-	int64_t hi;
-	int n = 0;
-
-	(void) subject_codec_begin(&reader, VARDATA_ANY(set), VARSIZE_ANY_EXHDR(set));
-	while (subject_gin_next(&reader, &lo, &hi))
-	{
-		if ((uint64) hi - (uint64) lo >= (uint64) (GIN_MEMBERS_MAX - n))
-			return -1;
+	if (keys->nmembers >= 0 &&
+		(uint64) hi - (uint64) lo >= (uint64) (GIN_MEMBERS_MAX - keys->nmembers))
+		keys->nmembers = -1;
+	if (keys->nmembers >= 0)
 		for (int64 member = lo;; member++)
 		{
-			keys[n++] = subject_gin_fold(member);
+			keys->members[keys->nmembers++] = subject_gin_fold(member);
 			if (member == hi)
 				break;
 		}
-	}
-	return n;
-}
-
-/* A key for each block, or -1 where there are too many. */
-static int
-subject_gin_blocks(const bytea *set, Datum *keys)
-{
-	SubjectReader reader;
-	int64_t lo;
-	int64_t hi;
-	int64 last = 0;
-	int n = 0;
-
-	(void) subject_codec_begin(&reader, VARDATA_ANY(set), VARSIZE_ANY_EXHDR(set));
-	while (subject_gin_next(&reader, &lo, &hi))
+	/* Members ascend, so only the block reached last can come again. */
+	if (keys->nblocks > 0 && from == keys->last && from++ == to)
+		return true;
+	if (to - from >= GIN_BLOCKS_MAX - keys->nblocks)
 	{
-		int64 from = lo >> GIN_BLOCK_SHIFT;
-		int64 to = hi >> GIN_BLOCK_SHIFT;
-
-		/* Members ascend, so only the block reached last can come again. */
-		if (n > 0 && from == last && from++ == to)
-			continue;
-		if (to - from >= GIN_BLOCKS_MAX - n)
-			return -1;
-		for (int64 block = from; block <= to; block++)
-			keys[n++] = subject_gin_block(block * (INT64CONST(1) << GIN_BLOCK_SHIFT));
-		last = to;
+		/* A set with a member in each of so many blocks has too many members, too. */
+		keys->nmembers = keys->nblocks = -1;
+		return false;
 	}
-	return n;
+	for (int64 block = from; block <= to; block++)
+		keys->blocks[keys->nblocks++] =
+			subject_gin_block(block * (INT64CONST(1) << GIN_BLOCK_SHIFT));
+	keys->last = to;
+	return true;
 }
+
+StaticAssertDecl(GIN_BLOCKS_MAX >= GIN_MEMBERS_MAX,
+				 "a set with a key for each member has no more blocks than may be");
 
 Datum
 ward_subject_set_gin_extract(PG_FUNCTION_ARGS)
 {
 	bytea *set = PG_GETARG_BYTEA_PP(0);
 	int32 *nkeys = (int32 *) PG_GETARG_POINTER(1);
-	Datum *keys = palloc(sizeof(Datum) * Max(GIN_MEMBERS_MAX, GIN_BLOCKS_MAX));
-	int n = subject_gin_members(set, keys);
+	SubjectGinKeys keys = {.members = palloc(sizeof(Datum) * GIN_MEMBERS_MAX),
+						   .blocks = palloc(sizeof(Datum) * GIN_BLOCKS_MAX)};
 
-	if (n < 0)
-		n = subject_gin_blocks(set, keys);
-	if (n < 0)
+	trail_subject_set_walk_bytes(VARDATA_ANY(set), VARSIZE_ANY_EXHDR(set), subject_gin_run, &keys);
+	if (keys.nmembers >= 0)
 	{
-		keys[0] = Int32GetDatum(GIN_KEY_LARGE);
-		n = 1;
+		*nkeys = keys.nmembers;
+		PG_RETURN_POINTER(keys.members);
 	}
-	*nkeys = n;
-	PG_RETURN_POINTER(keys);
+	if (keys.nblocks < 0)
+	{
+		keys.blocks[0] = Int32GetDatum(GIN_KEY_LARGE);
+		keys.nblocks = 1;
+	}
+	*nkeys = keys.nblocks;
+	PG_RETURN_POINTER(keys.blocks);
 }
 
 Datum
