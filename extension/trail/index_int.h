@@ -183,6 +183,18 @@ extern const char *trail_index_statement_node(void);
 extern uint64 trail_index_statement_run(IndexPlan plan, Datum *values, const char *nulls,
 										int expected);
 
+/* A column of the first row that the last statement gave; never NULL. */
+extern Datum trail_index_statement_value(int column);
+
+/* ---- index_write.c: what records say, but for disclosures ---- */
+
+extern void trail_index_write_entry(const TrailIndexEntry *entry);
+/* The number of the description that a disclosure refers to.  Raises WD303. */
+extern int64 trail_index_write_relation_of(const TrailIndexEntry *entry);
+/* Numbers of descriptions are remembered; after a rollback they may be wrong. */
+extern void trail_index_write_forget(void);
+extern Datum trail_index_write_int2_array(const int16 *numbers, int n);
+
 /* ---- index_fold.c: one batch from the trail into the tables ---- */
 
 /*

@@ -204,3 +204,15 @@ trail_index_statement_run(IndexPlan plan, Datum *values, const char *nulls, int 
 		elog(ERROR, "statement %d of the index failed: %s", plan, SPI_result_code_string(result));
 	return SPI_processed;
 }
+
+/* A column of the first row that the last statement gave; never NULL. */
+Datum
+trail_index_statement_value(int column)
+{
+	bool isnull;
+	Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column, &isnull);
+
+	if (isnull)
+		elog(ERROR, "the index's state has a NULL");
+	return value;
+}
