@@ -113,7 +113,8 @@ END;
 COMMENT ON FUNCTION _ward.scope_was_watched(text, text, timestamptz, timestamptz) IS 'was a column watched then?';
 
 -- While statements went on without evidence (ward.on_trail_failure = allow), anybody may
--- have seen all of every watched table: nobody knows whose statements they were. Only
+-- have seen all of every watched table: nobody knows whose statements they were. The same
+-- holds for times whose evidence was pruned (ward.retention). Only
 -- sessions that are known to have begun later can't be among them.
 CREATE FUNCTION _ward.scope_gaps(during tstzrange, sessions text[], subject_class text, relations text[])
 	RETURNS TABLE (subject_class text, certain boolean, relation bigint, subject_attnum int2, columns_clear int2[],
@@ -145,13 +146,13 @@ BEGIN ATOMIC
 		  AND (scope_gaps.relations IS NULL OR r.relation IN (SELECT k FROM _ward.scope_relations(scope_gaps.relations) k))
 		ORDER BY g.position, g.node, r.relid, s.attnum, r.relation DESC)
 	)
-	SELECT w.class, false, w.relation, w.attnum, d.attnums, '{}'::int2[], NULL::text, 'trail.gap',
+	SELECT w.class, false, w.relation, w.attnum, d.attnums, '{}'::int2[], NULL::text, CASE WHEN w.pruned THEN 'trail.pruned' ELSE 'trail.gap' END,
 		   w.since, w.until, w.position, w.position, NULL::bytea, _ward.subject_set('{}')
 	FROM watched w JOIN _ward.scope_described() d ON d.relation = w.relation
 	WHERE scope_gaps.subject_class IS NULL OR w.class = scope_gaps.subject_class;
 END;
 COMMENT ON FUNCTION _ward.scope_gaps(tstzrange, text[], text, text[]) IS
-	'what may have been disclosed while statements went on without evidence, like rows of the index';
+	'what may have been disclosed while statements went on without evidence or whose evidence was pruned, like rows of the index';
 
 -- The index's rows that a question means, with what the scope says of them. One
 -- place decides what is certain: the row itself, or values of it, left the server or

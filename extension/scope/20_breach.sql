@@ -65,9 +65,10 @@ AS $$
 			(SELECT string_agg(format('the trail of standby %s is not to be relied upon, so who read what there may be missing: %s', s.name, s.why),
 				'; ' ORDER BY s.name) FROM _ward.scope_standby_distrust() s)), '') AS distrust
 	), unnamed AS (
-		SELECT d.subject_class, d.certain, count(*) FILTER (WHERE d.subjects IS NULL AND d.reason IS DISTINCT FROM 'trail.gap') AS rows,
+		SELECT d.subject_class, d.certain, count(*) FILTER (WHERE d.subjects IS NULL AND coalesce(d.reason, '') NOT IN ('trail.gap', 'trail.pruned')) AS rows,
 			   count(*) FILTER (WHERE d.reason IN ('null_key', 'dangling_key')) AS keyless,
-			   count(*) FILTER (WHERE d.reason = 'trail.gap') AS gaps
+			   count(*) FILTER (WHERE d.reason = 'trail.gap') AS gaps,
+			   count(*) FILTER (WHERE d.reason = 'trail.pruned') AS pruned
 		FROM disclosed d GROUP BY d.subject_class, d.certain
 	)
 	SELECT t.subject_class, CASE WHEN t.certain THEN 'certain' WHEN NOT t.certain THEN 'possible' ELSE 'unknown' END,
@@ -82,6 +83,8 @@ AS $$
 		   nullif(concat_ws('; ', x.distrust,
 			   CASE WHEN u.gaps > 0
 					THEN 'statements went on without evidence, by nobody knows whom: all who are in the watched tables now are counted' END,
+			   CASE WHEN u.pruned > 0
+					THEN 'evidence of this time was pruned (ward.retention): all who are in the tables that were watched then are counted' END,
 			   CASE WHEN u.rows > 0
 					THEN 'read on a path that names nobody: all who are in the table now are counted; whoever was deleted since is not' END,
 			   CASE WHEN u.keyless > 0

@@ -130,6 +130,7 @@ DECLARE
 	wrong text;
 	status record;
 	begun timestamptz;
+	pruned timestamptz;
 	n bigint;
 	s record;
 BEGIN
@@ -176,7 +177,11 @@ BEGIN
 	END IF;
 
 	SELECT min(c.at) INTO begun FROM _ward.context c;
-	IF begun IS NULL OR begun > coalesce(lower(during), '-infinity') THEN
+	SELECT max(g.until) INTO pruned FROM _ward.trail_gaps() g WHERE g.pruned;
+	IF pruned >= coalesce(lower(during), '-infinity') THEN
+		RETURN QUERY SELECT 'evidence reaches back', 'limited', coalesce(lower(during), '-infinity'), pruned, true,
+			format('evidence reaches back to %s: what was before was pruned (ward.retention), so who read what then is not known', pruned);
+	ELSIF begun IS NULL OR begun > coalesce(lower(during), '-infinity') THEN
 		RETURN QUERY SELECT 'evidence reaches back', 'limited', coalesce(lower(during), '-infinity'), begun, true,
 			'nothing was recorded in this database before its first evidence; what happened then is not known';
 	ELSE

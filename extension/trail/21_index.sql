@@ -12,7 +12,8 @@ CREATE TABLE _ward.index_state (
 	updated timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
 	shipped boolean NOT NULL DEFAULT false,	-- delivered by a standby; else this server's own, or that of one before it
 	problem text,				-- what keeps a standby's trail from being read further
-	tries bigint NOT NULL DEFAULT 0	-- how often it was met
+	tries bigint NOT NULL DEFAULT 0,	-- how often it was met
+	pruned bigint NOT NULL DEFAULT 0	-- what is before this record was removed, here as in the trail
 );
 COMMENT ON TABLE _ward.index_state IS 'how far the index of the trail has come';
 
@@ -176,24 +177,30 @@ CREATE FUNCTION _ward.trail_gaps_known(OUT since timestamptz, OUT until timestam
 COMMENT ON FUNCTION _ward.trail_gaps_known() IS
 	'the gap of this server''s trail that is open now, and the last ones since its start that the trail tells';
 
--- Times in which statements went on without evidence (ward.on_trail_failure = allow), on
--- this server or on a standby. Whose they were nobody knows. One that is open now is not in
--- the trail yet, and one that ended a moment ago not in the index.
+-- Times of which there is no evidence: statements went on without it (ward.on_trail_failure
+-- = allow), on this server or on a standby, whose they were nobody knows; or it was pruned
+-- (ward.retention). A gap that is open now is not in the trail yet, and one that ended a
+-- moment ago not in the index.
 CREATE FUNCTION _ward.trail_gaps()
-	RETURNS TABLE (since timestamptz, until timestamptz, open boolean, records_lost text, node text, "position" bigint)
+	RETURNS TABLE (since timestamptz, until timestamptz, open boolean, records_lost text, node text, "position" bigint, pruned boolean)
 	LANGUAGE sql STABLE
 	SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-	SELECT CASE WHEN e.detail ->> 'from' ~ '^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}\+00$'
-				THEN least((e.detail ->> 'from')::timestamptz, e.at) ELSE '-infinity' END,
-		   e.at, false, e.detail ->> 'records_lost', e.node, e.position
-	FROM _ward.event e WHERE e.kind = 'trail.gap'
+	WITH told AS (
+		SELECT e.node, e.position, e.at, e.detail, e.kind = 'trail.pruned' AS pruned,
+			   e.detail ->> 'from' ~ '^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}\+00$' AS timed
+		FROM _ward.event e WHERE e.kind IN ('trail.gap', 'trail.pruned')
+	)
+	SELECT CASE WHEN t.timed THEN least((t.detail ->> 'from')::timestamptz, t.at) ELSE '-infinity' END,
+		   CASE WHEN t.pruned AND t.timed THEN least((t.detail ->> 'until')::timestamptz, t.at) ELSE t.at END,
+		   false, coalesce(t.detail ->> 'records_lost', t.detail ->> 'records'), t.node, t.position, t.pruned
+	FROM told t
 	UNION ALL
-	SELECT g.since, coalesce(g.until, clock_timestamp()), g.until IS NULL, g.records_lost::text, t.node, coalesce(g.position, t.records)
+	SELECT g.since, coalesce(g.until, clock_timestamp()), g.until IS NULL, g.records_lost::text, t.node, coalesce(g.position, t.records), false
 	FROM _ward.trail_gaps_known() g, _ward.trail_state() t
 	WHERE NOT EXISTS (SELECT FROM _ward.event e WHERE e.node = t.node AND e.position = g.position);
 END;
-COMMENT ON FUNCTION _ward.trail_gaps() IS 'times in which statements went on without evidence';
+COMMENT ON FUNCTION _ward.trail_gaps() IS 'times in which statements went on without evidence, or whose evidence was pruned';
 REVOKE ALL ON FUNCTION _ward.trail_gaps_known(), _ward.trail_gaps() FROM PUBLIC;
 
 -- Where each trail that this server has ends: its own, and as far as they are accepted

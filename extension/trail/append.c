@@ -66,6 +66,8 @@ trail_append_shmem_init(void)
 		shared->sync_lock = &GetNamedLWLockTranche("WardTrail")[1].lock;
 		pg_atomic_init_u64(&shared->end, 0);
 		pg_atomic_init_u64(&shared->synced, 0);
+		pg_atomic_init_u64(&shared->floor, 0);
+		pg_atomic_init_u64(&shared->begin, 0);
 		/* Here, because a standby that is promoted later looks like its primary. */
 		shared->foreign = !trail_marker_leave(&shared->why);
 	}
@@ -440,13 +442,16 @@ trail_append_lock(void)
 }
 
 /*
- * Appends a leaf and returns its position; see trail.h for what that promises.
+ * Appends a leaf and returns its position; see trail.h for what that promises.  refers is
+ * the first record that it refers to (TRAIL_POSITION_INVALID: none).  Where that is about
+ * to be pruned nothing is appended, and TRAIL_POSITION_GIVEN_UP returned: the caller writes
+ * again what it refers to.
  * Raises WD3xx, in which case the leaf is not in the trail (or, with fsync, may be
  * there without being durable: evidence of more than left is no harm).  Where
  * ward.on_trail_failure allows it, returns TRAIL_POSITION_INVALID instead.
  */
 TrailPosition
-trail_append(const void *leaf, Size len)
+trail_append(const void *leaf, Size len, TrailPosition refers)
 {
 	static char *frame = NULL;
 	static Size capacity = 0;
@@ -479,6 +484,11 @@ trail_append(const void *leaf, Size len)
 	trail_tree_leaf(leaf, len, hash);
 
 	trail_append_lock();
+	if (unlikely(refers < pg_atomic_read_u64(&shared->floor)))
+	{
+		LWLockRelease(shared->lock);
+		return TRAIL_POSITION_GIVEN_UP;
+	}
 	position = shared->tree.size;
 	/* Checkpoints are not held up by the limit: a full trail is signed as well. */
 	done = trail_append_room(len + TRAIL_FRAME_HEADER, &fault) &&
@@ -534,6 +544,41 @@ trail_append_about(TrailAppendBuild build, void *arg, TrailFault *fault)
 	}
 	LWLockRelease(shared->lock);
 	return done && trail_append_flush(position, fault);
+}
+
+/* See trail_int.h. */
+TrailPosition
+trail_append_floor(void)
+{
+	return pg_atomic_read_u64(&shared->floor);
+}
+
+/* See trail_int.h. */
+TrailPosition
+trail_append_begin(void)
+{
+	return pg_atomic_read_u64(&shared->begin);
+}
+
+/* See trail_int.h. */
+void
+trail_append_give_up(TrailPosition cut)
+{
+	/* Exclusively: whoever appends now has looked before, and is read by the prune. */
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	if (pg_atomic_read_u64(&shared->floor) < cut)
+		pg_atomic_write_u64(&shared->floor, cut);
+	LWLockRelease(shared->lock);
+}
+
+/* See trail_int.h. */
+void
+trail_append_pruned(TrailPosition cut, uint64 bytes)
+{
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	pg_atomic_write_u64(&shared->begin, cut);
+	shared->before -= Min(shared->before, bytes);
+	LWLockRelease(shared->lock);
 }
 
 /* Position after the last record; recovers first where needed. */

@@ -34,9 +34,10 @@ typedef struct TrailShared
 	uint8 seen_head[TRAIL_FRAME_HEADER];
 	int64 last_at;
 	pg_atomic_uint64 end;	 /* = tree.size, for readers without the lock */
+	pg_atomic_uint64 floor;	 /* nothing that is appended refers to a record before it */
+	pg_atomic_uint64 begin;	 /* the cut in force: what is before it was pruned */
 	pg_atomic_uint64 synced; /* positions below are on disk */
 } TrailShared;
-
 
 /* append.c: makes a descriptor this process's of the segment that is written. */
 extern void trail_append_adopt(int fd, TrailPosition segment);

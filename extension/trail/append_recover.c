@@ -23,7 +23,8 @@
  * evidence is never deleted, not even half a record.
  */
 static bool
-trail_append_recover_set_aside(int fd, TrailPosition first, uint64 from, uint64 size, TrailFault *fault)
+trail_append_recover_set_aside(int fd, TrailPosition first, uint64 from, uint64 size,
+							   TrailFault *fault)
 {
 	char path[MAXPGPATH];
 	char aside[MAXPGPATH + 32];
@@ -246,6 +247,16 @@ trail_append_recover(TrailShared *shared, TrailFault *fault)
 		trail_segment_path(path, firsts[i]);
 		if (stat(path, &st) == 0)
 			shared->before += st.st_size;
+	}
+	/* What was pruned.  Where nothing says so, only verifying does: evidence is still written. */
+	if (done && count > 0)
+	{
+		TrailPosition cut;
+
+		if (!trail_carry_find(trail_setting_directory, firsts[0], &cut, fault))
+			done = false;
+		else
+			pg_atomic_write_u64(&shared->begin, cut != TRAIL_POSITION_INVALID ? cut : firsts[0]);
 	}
 	free(firsts);
 	if (done && known && memcmp(node, shared->node, TRAIL_NODE_LENGTH) != 0)

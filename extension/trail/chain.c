@@ -50,6 +50,15 @@ struct TrailChain
 	uint64 span_count; /* past CHAIN_SPAN_MAX they are not kept */
 	List *notices;
 	uint64 notices_left_out;
+	/* Of a trail whose beginning was pruned. */
+	TrailPosition first; /* where it begins now; 0: it was not pruned */
+	bool carried;		 /* there is a file of what was carried over, and these are of it */
+	TrailPosition cut;
+	uint8 cut_root[TRAIL_HASH_LENGTH];
+	uint8 carry_hash[TRAIL_HASH_LENGTH];
+	TrailPosition told_cut; /* the furthest cut that a record tells; 0: none */
+	TrailPosition vouched;	/* the record that tells of this cut; INVALID: none yet */
+	bool vouched_signed;
 	char problem[256];
 };
 
@@ -59,6 +68,7 @@ trail_chain_begin(const TrailTrust *trust)
 	TrailChain *chain = palloc0(sizeof(TrailChain));
 
 	chain->trust = trust;
+	chain->vouched = TRAIL_POSITION_INVALID;
 	chain->span = palloc_extended(sizeof(ChainLeaf) * CHAIN_SPAN_MAX, MCXT_ALLOC_HUGE);
 	return chain;
 }
@@ -190,6 +200,9 @@ trail_chain_signature(TrailChain *chain, const TrailCheckpoint *checkpoint)
 	bool own = note->announces && note->epoch == checkpoint->epoch &&
 			   trail_note_signed_by(checkpoint->text, note, note->announced);
 
+	/* What the chain of keys was before, nobody knows; trail_chain_end() says so. */
+	if (chain->first > 0 && !chain->carried)
+		return NULL;
 	if (chain->resuming)
 	{
 		if (!note->announces)
@@ -262,9 +275,214 @@ trail_chain_checkpoint(TrailChain *chain, const uint8 node[TRAIL_NODE_LENGTH],
 	chain->checkpoint_at = at;
 	/* None is awaited while the server is down. */
 	chain->interval = strcmp(checkpoint.reason, "shutdown") == 0 ? 0 : checkpoint.interval;
+	if (chain->vouched != TRAIL_POSITION_INVALID && tree->size > chain->vouched)
+		chain->vouched_signed = true;
 	chain->good = *tree;
 	chain->span_count = 0;
 	return NULL;
+}
+
+/* ---------------------------------------------------------------- what was pruned */
+
+/*
+ * Begins behind the records of a tree: the first segment's header has it, and those
+ * records were pruned.  carry is what was carried over; NULL: there is none.  Takes the
+ * chain of keys from it.  Returns NULL, or what is wrong.
+ */
+const char *
+trail_chain_cut(TrailChain *chain, const uint8 node[TRAIL_NODE_LENGTH], const TrailTree *tree,
+				TrailCarry *carry)
+{
+	TrailCarryEntry entry;
+	uint64 gone = 0;
+
+	chain->first = tree->size;
+	chain->good = *tree;
+	chain->carried = carry != NULL;
+	for (int i = 0; i < chain->trust->nanchors; i++)
+		gone += chain->trust->anchors[i].size < tree->size;
+	if (gone > 0)
+		trail_chain_notice(chain,
+						   "of the checkpoints that were kept elsewhere " UINT64_FORMAT
+						   " can't be compared: the records that they sign were pruned",
+						   gone);
+	if (carry == NULL)
+		return NULL;
+	chain->cut = carry->cut;
+	memcpy(chain->cut_root, carry->root, TRAIL_HASH_LENGTH);
+	memcpy(chain->carry_hash, carry->hash, TRAIL_HASH_LENGTH);
+	if (memcmp(carry->node, node, TRAIL_NODE_LENGTH) != 0)
+		return "what a prune carried over is of another node's trail";
+	while (trail_carry_next(carry, &entry))
+	{
+		TrailCheckpoint checkpoint;
+		const char *problem;
+
+		/* Those behind the beginning are met in their place. */
+		if (entry.leaf[0] != TRAIL_KIND_CHECKPOINT || entry.position >= tree->size)
+			continue;
+		if (!trail_note_read(entry.leaf + TRAIL_LEAF_HEADER, entry.length - TRAIL_LEAF_HEADER,
+							 &checkpoint) ||
+			memcmp(checkpoint.note.node, node, TRAIL_NODE_LENGTH) != 0)
+			return "a checkpoint that a prune carried over is malformed";
+		problem = trail_chain_signature(chain, &checkpoint);
+		if (problem != NULL)
+			return problem;
+	}
+	return NULL;
+}
+
+static bool
+trail_chain_varint(const char **at, const char *end, uint64 *value)
+{
+	*value = 0;
+	for (int shift = 0; shift < 64 && *at < end; shift += 7)
+	{
+		uint8 byte = (uint8) * (*at)++;
+
+		*value |= (uint64) (byte & 0x7f) << shift;
+		if (byte < 0x80)
+			return true;
+	}
+	return false;
+}
+
+/* A string of a record's body; absent ones are NULL. */
+static bool
+trail_chain_string(const char **at, const char *end, const char **string, Size *len)
+{
+	uint64 value;
+
+	*string = NULL;
+	*len = 0;
+	if (!trail_chain_varint(at, end, &value))
+		return false;
+	if (value == 0)
+		return true;
+	if (value - 1 > (uint64) (end - *at))
+		return false;
+	*string = *at;
+	*len = value - 1;
+	*at += *len;
+	return true;
+}
+
+static bool
+trail_chain_is(const char *string, Size len, const char *word)
+{
+	return string != NULL && len == strlen(word) && memcmp(string, word, len) == 0;
+}
+
+static bool
+trail_chain_hex(const char *string, Size len, uint8 hash[TRAIL_HASH_LENGTH])
+{
+	static const char digits[] = "0123456789abcdef";
+
+	if (string == NULL || len != 2 * TRAIL_HASH_LENGTH)
+		return false;
+	memset(hash, 0, TRAIL_HASH_LENGTH);
+	for (int i = 0; i < 2 * TRAIL_HASH_LENGTH; i++)
+	{
+		const char *digit = string[i] != '\0' ? strchr(digits, string[i]) : NULL;
+
+		if (digit == NULL)
+			return false;
+		hash[i / 2] |= (uint8) ((digit - digits) << (i % 2 == 0 ? 4 : 0));
+	}
+	return true;
+}
+
+/*
+ * See trail_int.h.  The bytes are not believed, and nothing is raised: what is no such
+ * event is none.  It is of the whole cluster, so that SQL can't write one.
+ */
+bool
+trail_chain_pruned(const char *leaf, Size len, TrailPruned *pruned)
+{
+	const char *at = leaf + TRAIL_LEAF_HEADER;
+	const char *end = leaf + len;
+	const char *string;
+	Size length;
+	uint64 value;
+	uint64 fields;
+	int found = 0;
+
+	if (leaf[0] != TRAIL_KIND_EVENT || trail_segment_get32(leaf + 10) != 0 ||
+		!trail_chain_varint(&at, end, &value) || !trail_chain_string(&at, end, &string, &length) ||
+		!trail_chain_is(string, length, TRAIL_PRUNED) || !trail_chain_varint(&at, end, &fields))
+		return false;
+	for (uint64 i = 0; i < fields; i++)
+	{
+		const char *name;
+		Size name_length;
+
+		if (!trail_chain_string(&at, end, &name, &name_length) ||
+			!trail_chain_string(&at, end, &string, &length))
+			return false;
+		if (trail_chain_is(name, name_length, "cut"))
+		{
+			char number[24] = "";
+
+			memcpy(number, string != NULL ? string : "", Min(length, sizeof(number) - 1));
+			pruned->cut = strtoull(number, NULL, 10);
+			found++;
+		}
+		else if (trail_chain_is(name, name_length, "root"))
+			found += trail_chain_hex(string, length, pruned->root);
+		else if (trail_chain_is(name, name_length, "carry"))
+			found += trail_chain_hex(string, length, pruned->carry);
+	}
+	return found == 3;
+}
+
+/* A record that tells of a prune: is it the one that this trail's beginning needs? */
+static const char *
+trail_chain_told(TrailChain *chain, TrailPosition position, const TrailPruned *pruned)
+{
+	chain->told_cut = Max(chain->told_cut, pruned->cut);
+	if (!chain->carried || pruned->cut != chain->cut)
+		return NULL;
+	if (memcmp(pruned->carry, chain->carry_hash, TRAIL_HASH_LENGTH) != 0)
+	{
+		snprintf(chain->problem, sizeof(chain->problem),
+				 "what the prune at record " UINT64_FORMAT
+				 " carried over is not what was signed: its file was changed",
+				 chain->cut);
+		return chain->problem;
+	}
+	if (memcmp(pruned->root, chain->cut_root, TRAIL_HASH_LENGTH) != 0)
+		return "the records before this trail's beginning are not those that were pruned";
+	chain->vouched = position;
+	return NULL;
+}
+
+/* At the end: was what is gone pruned, and is that signed? */
+static const char *
+trail_chain_beginning(TrailChain *chain)
+{
+	if (chain->first == 0 || (chain->carried && chain->vouched_signed))
+		return NULL;
+	if (!chain->carried && chain->told_cut >= chain->first)
+		snprintf(chain->problem, sizeof(chain->problem),
+				 "what the prune at record " UINT64_FORMAT
+				 " carried over is missing: its file was removed",
+				 chain->told_cut);
+	else if (chain->carried && chain->vouched != TRAIL_POSITION_INVALID)
+		snprintf(chain->problem, sizeof(chain->problem),
+				 "the trail begins at record " UINT64_FORMAT
+				 ", but that it was pruned there is not signed",
+				 chain->first);
+	else if (chain->told_cut > 0)
+		snprintf(chain->problem, sizeof(chain->problem),
+				 "the trail was pruned up to record " UINT64_FORMAT
+				 ", but begins at record " UINT64_FORMAT ": segments were removed",
+				 chain->told_cut, chain->first);
+	else
+		snprintf(chain->problem, sizeof(chain->problem),
+				 "the trail begins at record " UINT64_FORMAT
+				 ", and no record says that it was pruned: segments were removed",
+				 chain->first);
+	return chain->problem;
 }
 
 /* The checkpoints that were kept elsewhere, as the tree reaches their size. */
@@ -302,7 +520,20 @@ trail_chain_record(TrailChain *chain, const uint8 node[TRAIL_NODE_LENGTH], const
 {
 	int64 at = (int64) trail_segment_get64(leaf + 2);
 	const char *problem = trail_chain_anchors(chain, node, tree);
+	TrailPruned pruned;
 
+	if (problem != NULL)
+		return problem;
+	if (chain->carried && tree->size == chain->cut)
+	{
+		uint8 root[TRAIL_HASH_LENGTH];
+
+		trail_tree_root(tree, root);
+		if (memcmp(root, chain->cut_root, TRAIL_HASH_LENGTH) != 0)
+			return "the records before this trail's beginning are not those that were pruned";
+	}
+	if (chain->first > 0 && trail_chain_pruned(leaf, len, &pruned))
+		problem = trail_chain_told(chain, tree->size, &pruned);
 	if (problem != NULL)
 		return problem;
 	if (at < chain->newest - CHAIN_CLOCK_SLACK)
@@ -337,7 +568,10 @@ const char *
 trail_chain_end(TrailChain *chain, const TrailTree *tree, int64 now)
 {
 	const TrailTrust *trust = chain->trust;
+	const char *problem = trail_chain_beginning(chain);
 
+	if (problem != NULL)
+		return problem;
 	if (chain->next_anchor < trust->nanchors)
 	{
 		snprintf(chain->problem, sizeof(chain->problem),

@@ -255,7 +255,7 @@ trail_context_write(Oid role, Oid session_role, const char *actor, const char *s
 								   : "");
 	if (actor[0] != '\0')
 		trail_record_string(&leaf, source);
-	return trail_append(leaf.data, leaf.len);
+	return trail_append(leaf.data, leaf.len, TRAIL_POSITION_INVALID);
 }
 
 /*
@@ -309,9 +309,11 @@ trail_context_position(Oid role)
 		int at = (written_last + i) % CONTEXT_KEPT;
 
 		slot = &written[at];
-		if (slot->used && slot->role == role && slot->session_role == session_role &&
-			slot->database == MyDatabaseId && strcmp(slot->actor, actor) == 0 &&
-			strcmp(slot->source, source) == 0 && strcmp(slot->application, application) == 0)
+		/* One that is about to be pruned is written again. */
+		if (slot->used && slot->position >= trail_append_floor() && slot->role == role &&
+			slot->session_role == session_role && slot->database == MyDatabaseId &&
+			strcmp(slot->actor, actor) == 0 && strcmp(slot->source, source) == 0 &&
+			strcmp(slot->application, application) == 0)
 		{
 			written_last = at;
 			return slot->position;

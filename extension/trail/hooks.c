@@ -47,7 +47,8 @@ trail_shmem_request(void)
 	RequestAddinShmemSpace(trail_gap_shmem_size());
 	RequestAddinShmemSpace(trail_receive_shmem_size());
 	RequestAddinShmemSpace(trail_ship_shmem_size());
-	RequestNamedLWLockTranche("WardTrail", 5);
+	RequestAddinShmemSpace(trail_prune_shmem_size());
+	RequestNamedLWLockTranche("WardTrail", 6);
 	trail_index_table_request();
 }
 
@@ -64,6 +65,7 @@ trail_shmem_startup(void)
 	trail_signer_shmem_init(&GetNamedLWLockTranche("WardTrail")[2].lock);
 	trail_receive_shmem_init(&GetNamedLWLockTranche("WardTrail")[3].lock);
 	trail_ship_shmem_init(&GetNamedLWLockTranche("WardTrail")[4].lock);
+	trail_prune_shmem_init(&GetNamedLWLockTranche("WardTrail")[5].lock);
 	LWLockRelease(AddinShmemInitLock);
 	trail_index_table_startup();
 }

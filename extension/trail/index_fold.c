@@ -225,12 +225,14 @@ static void
 index_fold_partition(TimestampTz minute)
 {
 	static int64 last_day = PG_INT64_MIN;
+	static char last_name[NAMEDATALEN];
 	int64 day = index_fold_floor(minute, USECS_PER_DAY) / USECS_PER_DAY;
 	int from[3];
 	int to[3];
 	char name[NAMEDATALEN];
 
-	if (day == last_day && OidIsValid(core_catalog_relation("disclosure")))
+	/* Pruning drops some. */
+	if (day == last_day && OidIsValid(core_catalog_relation(last_name)))
 		return;
 	j2date((int) day + POSTGRES_EPOCH_JDATE, &from[0], &from[1], &from[2]);
 	j2date((int) day + 1 + POSTGRES_EPOCH_JDATE, &to[0], &to[1], &to[2]);
@@ -257,6 +259,7 @@ index_fold_partition(TimestampTz minute)
 		}
 	}
 	last_day = day;
+	strlcpy(last_name, name, sizeof(last_name));
 }
 
 static Datum
@@ -403,11 +406,12 @@ index_fold_tell_elsewhere(void)
  * what was there could not be read the last time.
  */
 static TrailPosition
-index_fold_state(bool shipped, volatile bool *troubled)
+index_fold_state(bool shipped, volatile bool *troubled, TrailPosition *pruned)
 {
 	Datum state[2] = {ObjectIdGetDatum(MyDatabaseId), BoolGetDatum(shipped)};
 
 	*troubled = false;
+	*pruned = 0;
 	if (trail_index_statement_run(INDEX_PLAN_STATE, NULL, NULL, SPI_OK_SELECT) == 1)
 	{
 		TrailPosition position = (TrailPosition) DatumGetInt64(trail_index_statement_value(1));
@@ -415,6 +419,7 @@ index_fold_state(bool shipped, volatile bool *troubled)
 		if (DatumGetObjectId(trail_index_statement_value(2)) == MyDatabaseId)
 		{
 			*troubled = DatumGetBool(trail_index_statement_value(4));
+			*pruned = (TrailPosition) DatumGetInt64(trail_index_statement_value(5));
 			/* A standby was promoted, or a server that was the primary became one. */
 			if (DatumGetBool(trail_index_statement_value(3)) != shipped)
 			{
@@ -487,6 +492,7 @@ index_fold_batch(const char *node, const char *directory, TrailPosition delivere
 {
 	TrailPosition from;
 	TrailPosition end;
+	TrailPosition pruned;
 	Fold fold;
 	TrailIndexSource *source;
 	Datum move[2];
@@ -494,7 +500,14 @@ index_fold_batch(const char *node, const char *directory, TrailPosition delivere
 	/* Positions are each trail's own. */
 	if (trail_index_statement_enter(node))
 		trail_index_write_forget();
-	from = index_fold_state(directory != NULL, troubled);
+	from = index_fold_state(directory != NULL, troubled, &pruned);
+	if (directory == NULL && pruned < trail_append_begin())
+	{
+		TrailPosition cut = trail_append_begin();
+
+		trail_index_prune(cut);
+		from = Max(from, cut);
+	}
 	*reached = from;
 	end = directory != NULL ? delivered : trail_append_end();
 	/* A standby delivers anew to a server that was promoted, what is indexed already too. */
@@ -664,6 +677,7 @@ trail_index_fold_reached(Snapshot snapshot, const char *node)
 		(void) slot_getattr(slot, 7, &isnull);
 		reached.stuck = !isnull;
 		reached.tries = (uint64) DatumGetInt64(slot_getattr(slot, 8, &isnull));
+		reached.pruned = (TrailPosition) DatumGetInt64(slot_getattr(slot, 9, &isnull));
 	}
 	table_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);

@@ -59,7 +59,23 @@ extern bool trail_index_table_claim(int slot, Oid database);
 extern void trail_index_table_release(int slot, TrailIndexOutcome outcome);
 extern void trail_index_table_begin(int slot); /* forget what is pending, then read */
 extern bool trail_index_table_pending(int slot);
-extern void trail_index_table_progress(int slot);
+extern void trail_index_table_progress(int slot, TrailPosition folded, TimestampTz held);
+
+/*
+ * Pruning: how far a database's index has come, and since when its legal holds need
+ * evidence.  A question has a number (0: it could not be put); it is answered by what a
+ * worker saw that began its batch later.
+ */
+typedef struct TrailIndexAnswer
+{
+	uint64 number; /* of the question */
+	bool installed;
+	TrailPosition folded;
+	TimestampTz held; /* infinity: nothing is held */
+} TrailIndexAnswer;
+
+extern uint64 trail_index_table_ask(Oid database);
+extern bool trail_index_table_answered(Oid database, uint64 number, TrailIndexAnswer *answer);
 
 /* The launcher's side. */
 extern void trail_index_table_attach_launcher(void);
@@ -151,6 +167,8 @@ extern TrailIndexSource *trail_index_source_open(TrailPosition from);
 /* The same of a trail that a standby delivered. */
 extern TrailIndexSource *trail_index_source_open_in(const char *directory, TrailPosition from,
 													TrailPosition end);
+/* The same of what was carried over a cut. */
+extern TrailIndexSource *trail_index_source_open_carry(TrailPosition cut);
 extern bool trail_index_source_next(TrailIndexSource *source, TrailIndexEntry *entry);
 extern TrailPosition trail_index_source_position(const TrailIndexSource *source);
 extern void trail_index_source_close(TrailIndexSource *source);
@@ -164,6 +182,7 @@ typedef enum IndexPlan
 	INDEX_PLAN_STATE_SHIPPED,
 	INDEX_PLAN_STATE_MOVE,
 	INDEX_PLAN_STATE_PROBLEM,
+	INDEX_PLAN_STATE_PRUNED,
 	INDEX_PLAN_CONTEXT,
 	INDEX_PLAN_RELATION_FIND,
 	INDEX_PLAN_RELATION,
@@ -204,6 +223,12 @@ extern Datum trail_index_write_int2_array(const int16 *numbers, int n);
  */
 extern bool trail_index_fold(bool *more);
 
+/* Since when this database's legal holds need evidence, as far as there is any. */
+extern TimestampTz trail_index_prune_held(void);
+
+/* Removes from the index what was pruned, in the current transaction. */
+extern void trail_index_prune(TrailPosition cut);
+
 /* Empties the index in the current transaction; it is then made again. */
 extern void trail_index_fold_restart(void);
 
@@ -211,11 +236,20 @@ extern void trail_index_fold_restart(void);
 typedef struct TrailIndexReached
 {
 	TrailPosition position;
-	bool stuck;	  /* what follows can't be read */
-	uint64 tries; /* how often that was met */
+	TrailPosition pruned; /* what is before it was removed */
+	bool stuck;			  /* what follows can't be read */
+	uint64 tries;		  /* how often that was met */
 } TrailIndexReached;
 
 /* The same as seen by a snapshot. */
 extern TrailIndexReached trail_index_fold_reached(Snapshot snapshot, const char *node);
+
+/* ---- prune.c: removing what is older than ward.retention ---- */
+
+extern Size trail_prune_shmem_size(void);
+extern void trail_prune_shmem_init(LWLock *lock);
+/* Is it time to look again?  For the launcher; wait: milliseconds until then. */
+extern bool trail_prune_due(long *wait);
+extern PGDLLEXPORT void ward_trail_pruner(Datum arg);
 
 #endif /* WARD_TRAIL_INDEX_INT_H */

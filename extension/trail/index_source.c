@@ -12,7 +12,8 @@
 struct TrailIndexSource
 {
 	MemoryContext context;
-	TrailReader *reader;
+	TrailReader *reader; /* NULL: what was carried over a cut */
+	TrailCarry carry;
 	TrailPosition position;
 	TrailRelation relation; /* of the entry last given */
 };
@@ -47,6 +48,32 @@ trail_index_source_open_in(const char *directory, TrailPosition from, TrailPosit
 	source->reader = trail_reader_open_in(directory, from, end);
 	source->position = from;
 	return source;
+}
+
+/* See index_int.h.  Raises WD3xx. */
+TrailIndexSource *
+trail_index_source_open_carry(TrailPosition cut)
+{
+	TrailIndexSource *source = palloc0(sizeof(TrailIndexSource));
+	TrailFault fault;
+
+	source->context = CurrentMemoryContext;
+	if (!trail_carry_read(trail_setting_directory, cut, &source->carry, &fault))
+		trail_segment_raise(&fault);
+	return source;
+}
+
+static bool
+index_source_frame(TrailIndexSource *source, TrailFrame *frame)
+{
+	TrailCarryEntry carried;
+
+	if (source->reader != NULL)
+		return trail_reader_next(source->reader, frame);
+	if (!trail_carry_next(&source->carry, &carried))
+		return false;
+	trail_reader_frame(frame, carried.position, carried.leaf, carried.length);
+	return true;
 }
 
 /* An address that inet can hold, or NULL: a local socket, no client at all. */
@@ -134,7 +161,7 @@ trail_index_source_next(TrailIndexSource *source, TrailIndexEntry *entry)
 	{
 		/* The reader's buffers outlive the entry. */
 		MemoryContext old = MemoryContextSwitchTo(source->context);
-		bool found = trail_reader_next(source->reader, &frame);
+		bool found = index_source_frame(source, &frame);
 
 		MemoryContextSwitchTo(old);
 		if (!found)
@@ -220,6 +247,9 @@ trail_index_source_position(const TrailIndexSource *source)
 void
 trail_index_source_close(TrailIndexSource *source)
 {
-	trail_reader_close(source->reader);
+	if (source->reader != NULL)
+		trail_reader_close(source->reader);
+	else
+		pfree(source->carry.bytes);
 	pfree(source);
 }

@@ -23,7 +23,7 @@ static const struct
 	Oid types[INDEX_MAX_ARGS];
 } index_statements[INDEX_PLANS] = {
 	[INDEX_PLAN_STATE] =
-		{"SELECT position, database, shipped, problem IS NOT NULL FROM _ward.index_state "
+		{"SELECT position, database, shipped, problem IS NOT NULL, pruned FROM _ward.index_state "
 		 "WHERE node = '" INDEX_NODE "' FOR UPDATE",
 		 0,
 		 {0}},
@@ -45,6 +45,11 @@ static const struct
 								  "WHERE node = '" INDEX_NODE "'",
 								  1,
 								  {TEXTOID}},
+	[INDEX_PLAN_STATE_PRUNED] = {"UPDATE _ward.index_state SET pruned = $1, "
+								 "position = greatest(position, $1) "
+								 "WHERE node = '" INDEX_NODE "'",
+								 1,
+								 {INT8OID}},
 	[INDEX_PLAN_CONTEXT] = {"INSERT INTO _ward.context (node, position, at, session, session_role, "
 							"current_role_name, actor, application, client, actor_source) "
 							"VALUES ('" INDEX_NODE "', $1, $2, coalesce($3, ''), $4::name, "

@@ -28,7 +28,8 @@ WARD_FUNCTION(ward_own_node);
 typedef struct SyncTarget
 {
 	TrailPosition own;
-	List *delivered; /* of SyncStandby */
+	TrailPosition begin; /* what is before it was pruned */
+	List *delivered;	 /* of SyncStandby */
 } SyncTarget;
 
 typedef struct SyncStandby
@@ -47,11 +48,12 @@ static bool
 index_sync_done(Snapshot snapshot, SyncTarget *target, TrailPosition *reached,
 				TrailPosition *wanted)
 {
+	TrailIndexReached own = trail_index_fold_reached(snapshot, trail_index_source_node());
 	ListCell *cell;
 
 	*wanted = target->own;
-	*reached = trail_index_fold_reached(snapshot, trail_index_source_node()).position;
-	if (*reached < *wanted)
+	*reached = own.position;
+	if (own.position < target->own || own.pruned < target->begin)
 		return false;
 	foreach (cell, target->delivered)
 	{
@@ -93,6 +95,7 @@ index_sync_begin(SyncTarget *target)
 	List *trails = trail_receive_list();
 
 	target->own = trail_append_end();
+	target->begin = trail_append_begin();
 	target->delivered = NIL;
 	foreach (cell, trails)
 	{

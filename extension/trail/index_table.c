@@ -45,6 +45,9 @@ typedef struct IndexSlot
 	uint64 runs;
 	TrailIndexOutcome outcome;
 	TimestampTz not_before;
+	uint64 asked; /* how often it was asked how far it is */
+	uint64 heard; /* of which the worker knows */
+	TrailIndexAnswer answer;
 } IndexSlot;
 
 typedef struct IndexTable
@@ -250,7 +253,11 @@ trail_index_table_release(int slot, TrailIndexOutcome outcome)
 			mine->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), delay);
 		}
 		else if (outcome == TRAIL_INDEX_NO_EXTENSION)
+		{
 			mine->pending = false;
+			memset(&mine->answer, 0, sizeof(mine->answer));
+			mine->answer.number = mine->heard;
+		}
 		index_table_wake_launcher();
 	}
 	LWLockRelease(table->lock);
@@ -261,6 +268,9 @@ void
 trail_index_table_begin(int slot)
 {
 	table->slots[slot].pending = false;
+	LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	table->slots[slot].heard = table->slots[slot].asked;
+	LWLockRelease(table->lock);
 	/* Pairs with the barrier in trail_index_table_appended(). */
 	pg_memory_barrier();
 }
@@ -271,12 +281,55 @@ trail_index_table_pending(int slot)
 	return ((volatile IndexSlot *) &table->slots[slot])->pending;
 }
 
-/* A batch was committed. */
+/* A batch was committed; answers who asked before it was begun. */
 void
-trail_index_table_progress(int slot)
+trail_index_table_progress(int slot, TrailPosition folded, TimestampTz held)
 {
-	table->slots[slot].failures = 0;
+	IndexSlot *mine = &table->slots[slot];
+
+	LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	mine->failures = 0;
+	mine->answer.number = mine->heard;
+	mine->answer.installed = true;
+	mine->answer.folded = folded;
+	mine->answer.held = held;
+	LWLockRelease(table->lock);
 	ConditionVariableBroadcast(&table->moved);
+}
+
+/* ---------------------------------------------------------------- pruning */
+
+/* See index_int.h. */
+uint64
+trail_index_table_ask(Oid database)
+{
+	uint64 number = 0;
+	int slot;
+
+	LWLockAcquire(table->lock, LW_EXCLUSIVE);
+	slot = index_table_make(database);
+	if (slot >= 0)
+		number = ++table->slots[slot].asked;
+	LWLockRelease(table->lock);
+	if (slot >= 0)
+		(void) trail_index_table_want(database, true);
+	return number;
+}
+
+/* See index_int.h. */
+bool
+trail_index_table_answered(Oid database, uint64 number, TrailIndexAnswer *answer)
+{
+	int slot;
+	bool answered;
+
+	LWLockAcquire(table->lock, LW_SHARED);
+	slot = index_table_find(database);
+	answered = slot >= 0 && number > 0 && table->slots[slot].answer.number >= number;
+	if (answered)
+		*answer = table->slots[slot].answer;
+	LWLockRelease(table->lock);
+	return answered;
 }
 
 /* ---------------------------------------------------------------- launcher */

@@ -86,22 +86,52 @@ index_worker_want_all(void)
 	CommitTransactionCommand();
 }
 
+/* Fills in a worker of one run. */
+static void
+index_worker_describe(BackgroundWorker *worker, const char *function, const char *type)
+{
+	memset(worker, 0, sizeof(*worker));
+	worker->bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker->bgw_restart_time = BGW_NEVER_RESTART;
+	strlcpy(worker->bgw_library_name, "pg_ward", BGW_MAXLEN);
+	strlcpy(worker->bgw_function_name, function, BGW_MAXLEN);
+	strlcpy(worker->bgw_name, type, BGW_MAXLEN);
+	strlcpy(worker->bgw_type, type, BGW_MAXLEN);
+	worker->bgw_notify_pid = MyProcPid;
+}
+
+/* Starts a process that prunes the trail, where it is time to and none runs. */
+static void
+index_worker_launch_pruner(long *wait)
+{
+	static BackgroundWorkerHandle *pruner = NULL;
+	BackgroundWorker worker;
+	pid_t pid;
+
+	if (pruner != NULL && GetBackgroundWorkerPid(pruner, &pid) == BGWH_STOPPED)
+	{
+		pfree(pruner);
+		pruner = NULL;
+	}
+	if (!trail_prune_due(wait) || pruner != NULL)
+		return;
+	index_worker_describe(&worker, "ward_trail_pruner", "pg_ward trail pruner");
+	/* Without a slot it is tried again the next time. */
+	if (!RegisterDynamicBackgroundWorker(&worker, &pruner))
+		pruner = NULL;
+}
+
 static BackgroundWorkerHandle *
 index_worker_launch(int slot, Oid database)
 {
-	BackgroundWorker worker = {0};
+	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle;
 
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "pg_ward", BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "ward_index_worker", BGW_MAXLEN);
+	index_worker_describe(&worker, "ward_index_worker", "pg_ward index");
 	snprintf(worker.bgw_name, BGW_MAXLEN, "pg_ward index of database %u", database);
-	strlcpy(worker.bgw_type, "pg_ward index", BGW_MAXLEN);
 	worker.bgw_main_arg = Int32GetDatum(slot);
 	memcpy(worker.bgw_extra, &database, sizeof(Oid));
-	worker.bgw_notify_pid = MyProcPid;
 	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
 		return NULL;
 	return handle;
@@ -172,6 +202,7 @@ ward_index_launcher(Datum arg)
 			launched[slot].database = database;
 		}
 
+		index_worker_launch_pruner(&wait);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 wait < 0 ? INDEX_LAUNCHER_MS : Max(wait, 10), PG_WAIT_EXTENSION);
 		if (ConfigReloadPending)
@@ -226,8 +257,10 @@ index_worker_tell_backlog(void)
 
 /* One batch in a transaction of its own. */
 static bool
-index_worker_batch(bool *more)
+index_worker_batch(int slot, bool *more)
 {
+	TrailPosition folded = 0;
+	TimestampTz held = DT_NOBEGIN;
 	bool installed;
 
 	SetCurrentStatementStartTimestamp();
@@ -236,8 +269,18 @@ index_worker_batch(bool *more)
 	pgstat_report_activity(STATE_RUNNING, "folding the trail");
 	index_worker_tell_backlog();
 	installed = trail_index_fold(more);
+	if (installed)
+	{
+		CommandCounterIncrement();
+		PushActiveSnapshot(GetLatestSnapshot());
+		folded = trail_index_fold_reached(GetActiveSnapshot(), trail_index_source_node()).position;
+		held = trail_index_prune_held();
+		PopActiveSnapshot();
+	}
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+	if (installed)
+		trail_index_table_progress(slot, folded, held);
 	pgstat_report_stat(true);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	return installed;
@@ -288,12 +331,11 @@ ward_index_worker(Datum arg)
 		if (idle == 0 || trail_index_table_pending(slot))
 		{
 			trail_index_table_begin(slot);
-			if (!index_worker_batch(&more))
+			if (!index_worker_batch(slot, &more))
 			{
 				outcome = TRAIL_INDEX_NO_EXTENSION;
 				proc_exit(0);
 			}
-			trail_index_table_progress(slot);
 			idle = 0;
 			if (more)
 				continue;

@@ -188,6 +188,7 @@ ward_prove_inclusion(PG_FUNCTION_ARGS)
 	if (position < 0 || (uint64) position >= trail_append_end())
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("the trail has no record " INT64_FORMAT, position)));
+	trail_reader_require((TrailPosition) position);
 	size = trail_prove_size(fcinfo, 1, (uint64) position + 1);
 	trail_prove_begin(&source);
 	reader = trail_reader_open((TrailPosition) position);
@@ -228,6 +229,9 @@ ward_prove_consistency(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	from = trail_prove_size(fcinfo, 0, 1);
+	/* The root of the records before the cut is in the first header there is. */
+	if (from < trail_append_begin())
+		trail_reader_require(from);
 	to = trail_prove_size(fcinfo, 1, from);
 	trail_prove_begin(&source);
 	trail_proof_consistency(from, to, &proof, trail_prove_subtree, &source);

@@ -6,7 +6,7 @@
  * change.  A reader that starts where the last one of this process ended finds its
  * place without scanning the segment again.
  *
- * Raises WD301 where a segment is absent, WD302 where it can't be read and WD303
+ * Raises WD305 where a position was pruned, WD301 where a segment is absent, WD302 where it can't be read and WD303
  * where its bytes are not what was written; it never skips.
  */
 #include "trail/trail_int.h"
@@ -62,6 +62,23 @@ trail_reader_raise(const TrailReader *reader, TrailFault *fault)
 	trail_segment_raise(fault);
 }
 
+/* Raises where a record of this server's own trail was pruned. */
+void
+trail_reader_require(TrailPosition position)
+{
+	TrailPosition begin = trail_append_begin();
+
+	if (position < begin)
+		ereport(ERROR,
+				(errcode(ERRCODE_WARD_TRAIL_PRUNED),
+				 errmsg("record " UINT64_FORMAT " of the trail was pruned", position),
+				 errdetail("The trail begins at record " UINT64_FORMAT
+						   "; what was before it was removed by right of ward.retention.",
+						   begin),
+				 errhint("The event trail.pruned says when, and the root of the records that are "
+						 "gone.")));
+}
+
 /* Lists the segments anew and opens the one that holds the next position. */
 static void
 trail_reader_enter_segment(TrailReader *reader)
@@ -87,6 +104,8 @@ trail_reader_enter_segment(TrailReader *reader)
 	free(firsts);
 	if (at < 0)
 	{
+		if (reader->directory == NULL)
+			trail_reader_require(reader->next);
 		trail_segment_fault(&fault, ERRCODE_WARD_TRAIL_ABSENT, ENOENT, reader->next, 0,
 							"no segment holds this position");
 		trail_reader_raise(reader, &fault);
@@ -150,6 +169,21 @@ trail_reader_open(TrailPosition from)
 	return trail_reader_open_in(NULL, from, 0);
 }
 
+/* A leaf as a frame; the leaf's bytes must live on. */
+void
+trail_reader_frame(TrailFrame *frame, TrailPosition position, const char *leaf, Size len)
+{
+	int64 at = (int64) trail_segment_get64(leaf + 2);
+
+	frame->position = position;
+	frame->kind = (TrailKind) (uint8) leaf[0];
+	frame->version = (uint8) leaf[1];
+	frame->at = at - (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+	frame->database = trail_segment_get32(leaf + 10);
+	frame->body = leaf + TRAIL_LEAF_HEADER;
+	frame->length = len - TRAIL_LEAF_HEADER;
+}
+
 bool
 trail_reader_next(TrailReader *reader, TrailFrame *frame)
 {
@@ -157,8 +191,6 @@ trail_reader_next(TrailReader *reader, TrailFrame *frame)
 	TrailFrameState state;
 	const char *leaf;
 	Size len;
-	int64 at;
-	uint32 database;
 
 	if (reader->next >= reader->end)
 	{
@@ -205,15 +237,7 @@ trail_reader_next(TrailReader *reader, TrailFrame *frame)
 	}
 	if (state != TRAIL_FRAME_WHOLE)
 		trail_reader_raise(reader, &fault);
-	frame->position = reader->next++;
-	frame->kind = (TrailKind) (uint8) leaf[0];
-	frame->version = (uint8) leaf[1];
-	at = (int64) trail_segment_get64(leaf + 2);
-	database = trail_segment_get32(leaf + 10);
-	frame->at = at - (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
-	frame->database = database;
-	frame->body = leaf + TRAIL_LEAF_HEADER;
-	frame->length = len - TRAIL_LEAF_HEADER;
+	trail_reader_frame(frame, reader->next++, leaf, len);
 	return true;
 }
 

@@ -19,6 +19,12 @@
 /* Fingerprints whose text this session has written; begun anew when full. */
 #define RECORD_STATEMENTS 4096
 
+typedef struct RecordStatement
+{
+	int64 fingerprint;
+	TrailPosition position;
+} RecordStatement;
+
 void (*trail_record_notify)(void) = NULL;
 
 static MemoryContext record_memory = NULL;
@@ -121,15 +127,20 @@ trail_record_relation(TrailRelation *relation)
 		trail_record_varint(&leaf, relation->subject_attnums[i]);
 		trail_record_string(&leaf, relation->classes[i]);
 	}
-	relation->described_at = trail_append(leaf.data, leaf.len);
+	relation->described_at = trail_append(leaf.data, leaf.len, TRAIL_POSITION_INVALID);
 }
 
 /* See trail.h. */
 bool
 trail_record_statement_known(int64 fingerprint)
 {
-	return record_pid == MyProcPid && record_statements != NULL &&
-		   hash_search(record_statements, &fingerprint, HASH_FIND, NULL) != NULL;
+	const RecordStatement *known =
+		record_pid == MyProcPid && record_statements != NULL
+			? hash_search(record_statements, &fingerprint, HASH_FIND, NULL)
+			: NULL;
+
+	/* One that is about to be pruned is written again. */
+	return known != NULL && known->position >= trail_append_floor();
 }
 
 /* Writes a fingerprint's text unless this session has. */
@@ -137,7 +148,8 @@ static void
 trail_record_statement(int64 fingerprint, const char *text)
 {
 	StringInfoData leaf;
-	bool found;
+	RecordStatement *known;
+	TrailPosition position;
 
 	if (record_statements != NULL && hash_get_num_entries(record_statements) >= RECORD_STATEMENTS)
 	{
@@ -146,22 +158,25 @@ trail_record_statement(int64 fingerprint, const char *text)
 	}
 	if (record_statements == NULL)
 	{
-		HASHCTL control = {
-			.keysize = sizeof(int64), .entrysize = sizeof(int64), .hcxt = TopMemoryContext};
+		HASHCTL control = {.keysize = sizeof(int64),
+						   .entrysize = sizeof(RecordStatement),
+						   .hcxt = TopMemoryContext};
 
 		record_statements =
 			hash_create("pg_ward statements", 256, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
-	if (hash_search(record_statements, &fingerprint, HASH_FIND, NULL) != NULL)
+	if (trail_record_statement_known(fingerprint))
 		return;
 	initStringInfo(&leaf);
 	trail_record_leaf_header(&leaf, TRAIL_KIND_STATEMENT);
 	trail_record_fixed(&leaf, (uint64) fingerprint, 8);
 	trail_record_string(&leaf, text);
-	if (trail_append(leaf.data, leaf.len) == TRAIL_POSITION_INVALID)
+	position = trail_append(leaf.data, leaf.len, TRAIL_POSITION_INVALID);
+	if (position == TRAIL_POSITION_INVALID)
 		return;
 	/* Remembered only once it is written. */
-	(void) hash_search(record_statements, &fingerprint, HASH_ENTER, &found);
+	known = hash_search(record_statements, &fingerprint, HASH_ENTER, NULL);
+	known->position = position;
 }
 
 static void
@@ -172,9 +187,9 @@ trail_record_attnums(StringInfo leaf, int count, const int16 *attnums)
 		trail_record_signed(leaf, attnums[i]);
 }
 
-/* See trail.h.  Raises WD3xx. */
-TrailPosition
-trail_record_disclosure(const TrailDisclosure *disclosure)
+/* Writes it once; TRAIL_POSITION_GIVEN_UP: what it refers to is being pruned. */
+static TrailPosition
+trail_record_disclosure_once(const TrailDisclosure *disclosure)
 {
 	TrailPosition context;
 	MemoryContext old;
@@ -182,8 +197,6 @@ trail_record_disclosure(const TrailDisclosure *disclosure)
 	StringInfoData set;
 	TrailPosition position;
 
-	if (!trail_append_ensure() || !trail_subject_key_write())
-		return TRAIL_POSITION_INVALID;
 	context = trail_context_position(disclosure->role);
 	if (context == TRAIL_POSITION_INVALID)
 		return TRAIL_POSITION_INVALID;
@@ -193,7 +206,8 @@ trail_record_disclosure(const TrailDisclosure *disclosure)
 	 * An ERROR from below leaves record_memory current; the error handling that
 	 * catches it switches away, and the next record resets it.
 	 */
-	if (disclosure->relation->described_at == TRAIL_POSITION_INVALID)
+	if (disclosure->relation->described_at == TRAIL_POSITION_INVALID ||
+		disclosure->relation->described_at < trail_append_floor())
 		trail_record_relation(disclosure->relation);
 	if (disclosure->relation->described_at == TRAIL_POSITION_INVALID)
 	{
@@ -225,15 +239,30 @@ trail_record_disclosure(const TrailDisclosure *disclosure)
 	}
 	else
 		trail_record_varint(&leaf, 0);
-	position = trail_append(leaf.data, leaf.len);
+	position = trail_append(leaf.data, leaf.len, Min(context, disclosure->relation->described_at));
 	MemoryContextSwitchTo(old);
+	return position;
+}
+
+/* See trail.h.  Raises WD3xx. */
+TrailPosition
+trail_record_disclosure(const TrailDisclosure *disclosure)
+{
+	TrailPosition position;
+
+	if (!trail_append_ensure() || !trail_subject_key_write())
+		return TRAIL_POSITION_INVALID;
+	do
+		position = trail_record_disclosure_once(disclosure);
+	while (unlikely(position == TRAIL_POSITION_GIVEN_UP));
 	if (trail_record_notify != NULL)
 		trail_record_notify();
 	return position;
 }
 
+/* Writes it once; TRAIL_POSITION_GIVEN_UP: the context that it refers to is being pruned. */
 static TrailPosition
-trail_record_event_body(const char *kind, const TrailField *fields, int nfields, bool cluster)
+trail_record_event_once(const char *kind, const TrailField *fields, int nfields, bool cluster)
 {
 	TrailPosition context = trail_context_position(InvalidOid);
 	MemoryContext old;
@@ -255,8 +284,19 @@ trail_record_event_body(const char *kind, const TrailField *fields, int nfields,
 		trail_record_string(&leaf, fields[i].name);
 		trail_record_string(&leaf, fields[i].value);
 	}
-	position = trail_append(leaf.data, leaf.len);
+	position = trail_append(leaf.data, leaf.len, context);
 	MemoryContextSwitchTo(old);
+	return position;
+}
+
+static TrailPosition
+trail_record_event_body(const char *kind, const TrailField *fields, int nfields, bool cluster)
+{
+	TrailPosition position;
+
+	do
+		position = trail_record_event_once(kind, fields, nfields, cluster);
+	while (unlikely(position == TRAIL_POSITION_GIVEN_UP));
 	return position;
 }
 

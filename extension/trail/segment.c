@@ -33,14 +33,14 @@
 
 #define SCAN_BUFFER (256 * 1024)
 
-static void
+void
 trail_segment_put32(uint8 *at, uint32 value)
 {
 	for (int i = 0; i < 4; i++)
 		at[i] = (uint8) (value >> (8 * i));
 }
 
-static void
+void
 trail_segment_put64(uint8 *at, uint64 value)
 {
 	for (int i = 0; i < 8; i++)
@@ -70,7 +70,7 @@ trail_segment_header_length(TrailPosition first)
 	return SEGMENT_FIXED + (uint64) pg_popcount64(first) * TRAIL_HASH_LENGTH + 4;
 }
 
-static uint32
+uint32
 trail_segment_crc(const void *a, Size alen, const void *b, Size blen)
 {
 	pg_crc32c crc;
@@ -180,12 +180,13 @@ trail_segment_compare(const void *a, const void *b)
 }
 
 /*
- * Lists the segments by first position, ascending; the array is malloc'd, because
+ * Lists the files of a position and a suffix, ascending; the array is malloc'd, because
  * callers may be where palloc must not fail halfway, and is the caller's to free.
  * A missing directory is a fault of its own (absent).
  */
 bool
-trail_segment_list_in(const char *directory, TrailPosition **firsts, int *count, TrailFault *fault)
+trail_segment_list_named(const char *directory, const char *suffix, TrailPosition **firsts,
+						 int *count, TrailFault *fault)
 {
 	DIR *dir = opendir(directory);
 	struct dirent *entry;
@@ -200,10 +201,10 @@ trail_segment_list_in(const char *directory, TrailPosition **firsts, int *count,
 		char *end;
 		unsigned long long first;
 
-		if (strlen(entry->d_name) != 16 + strlen(SEGMENT_SUFFIX))
+		if (strlen(entry->d_name) != 16 + strlen(suffix))
 			continue;
 		first = strtoull(entry->d_name, &end, 16);
-		if (end != entry->d_name + 16 || strcmp(end, SEGMENT_SUFFIX) != 0)
+		if (end != entry->d_name + 16 || strcmp(end, suffix) != 0)
 			continue;
 		if (*count == capacity)
 		{
@@ -237,6 +238,13 @@ trail_segment_list_in(const char *directory, TrailPosition **firsts, int *count,
 	if (*count > 1)
 		qsort(*firsts, *count, sizeof(TrailPosition), trail_segment_compare);
 	return true;
+}
+
+/* The segments, by first position. */
+bool
+trail_segment_list_in(const char *directory, TrailPosition **firsts, int *count, TrailFault *fault)
+{
+	return trail_segment_list_named(directory, SEGMENT_SUFFIX, firsts, count, fault);
 }
 
 /* Of this server's own trail. */

@@ -20,6 +20,7 @@ int trail_setting_subject_cache = 8 * 1024;
 char *trail_setting_actor = NULL;
 int trail_setting_on_failure = TRAIL_ON_FAILURE_REFUSE;
 int trail_setting_max_size = 0;
+int trail_setting_retention = 0;
 int trail_setting_backlog_warning = 1000000;
 int trail_setting_checkpoint_interval = 60;
 int trail_setting_epoch_interval = 3600;
@@ -60,6 +61,11 @@ trail_setting_init(void)
 		"What would disclose is then refused. 0: no limit. From 80 percent on "
 		"there are warnings.",
 		&trail_setting_max_size, 0, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL, NULL);
+	DefineCustomIntVariable("ward.retention", "How long evidence is kept.",
+							"Older segments are removed, but never under a legal hold, and the "
+							"rest of the trail stays verifiable. 0: for ever.",
+							&trail_setting_retention, 0, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_S, NULL,
+							NULL, NULL);
 	DefineCustomIntVariable(
 		"ward.index_backlog_warning", "Records that the index may be behind before the log warns.",
 		"It warns again each time that this doubles. 0: never.", &trail_setting_backlog_warning,

@@ -441,6 +441,25 @@ trail_signer_find(bool last, TrailCheckpoint *found, char text[TRAIL_NOTE_MAX])
 	return done;
 }
 
+/* The same of what was carried over a cut. */
+static bool
+trail_signer_find_carried(TrailCheckpoint *found)
+{
+	TrailCarry carry;
+	TrailCarryEntry entry;
+	TrailFault fault;
+	bool done = false;
+
+	if (trail_carry_read(trail_setting_directory, trail_append_begin(), &carry, &fault))
+		while (!done && trail_carry_next(&carry, &entry))
+			done = entry.leaf[0] == TRAIL_KIND_CHECKPOINT &&
+				   trail_note_read(entry.leaf + TRAIL_LEAF_HEADER, entry.length - TRAIL_LEAF_HEADER,
+								   found);
+	if (carry.bytes != NULL)
+		pfree(carry.bytes);
+	return done;
+}
+
 /* Is this the key that signs after that checkpoint? */
 static bool
 trail_signer_continues(const TrailSigningSlot *slot, const TrailCheckpoint *last)
@@ -456,10 +475,13 @@ trail_signer_continues(const TrailSigningSlot *slot, const TrailCheckpoint *last
 static void
 trail_signer_show_first(void)
 {
-	TrailCheckpoint first;
+	TrailCheckpoint first = {0};
 	char text[TRAIL_NOTE_MAX];
 
-	if (!trail_signer_find(false, &first, text) || !first.note.announces)
+	/* Of a trail whose beginning was pruned, it was carried over. */
+	if (trail_append_begin() > 0
+			? !trail_signer_find_carried(&first)
+			: (!trail_signer_find(false, &first, text) || !first.note.announces))
 		return;
 	LWLockAcquire(signer_shared->lock, LW_EXCLUSIVE);
 	(void) trail_note_vkey(signer_shared->status.first_key, first.note.node, first.note.announced);

@@ -192,6 +192,17 @@ subject_key_learn(const SubjectKeyId *id)
 	pg_atomic_write_u64(&entry->check, check);
 }
 
+/*
+ * See trail_int.h.  Whoever looked a key up before writes its disclosure in the same
+ * transaction, and the prune waits for that (prune.c).
+ */
+void
+trail_subject_key_forget(void)
+{
+	for (uint64 i = 0; i < (filter->mask + 1) * SUBJECT_KEY_WAYS; i++)
+		pg_atomic_write_u64(&filter->entries[i].check, 0);
+}
+
 /* See trail.h. */
 uint64
 trail_subject_key_scope(const char *class, TrailSubjectForm form)
@@ -226,7 +237,7 @@ subject_key_write_batch(SubjectKeyBatch *batch)
 	trail_record_varint(&leaf, batch->form);
 	trail_record_varint(&leaf, batch->count);
 	appendBinaryStringInfo(&leaf, batch->body.data, batch->body.len);
-	written = trail_append(leaf.data, leaf.len) != TRAIL_POSITION_INVALID;
+	written = trail_append(leaf.data, leaf.len, TRAIL_POSITION_INVALID) != TRAIL_POSITION_INVALID;
 	if (written && trail_record_notify != NULL)
 		trail_record_notify();
 

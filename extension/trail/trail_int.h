@@ -52,6 +52,7 @@ extern int trail_setting_subject_cache; /* kB */
 extern char *trail_setting_actor;
 extern int trail_setting_on_failure;
 extern int trail_setting_max_size;			  /* MB; 0: no limit */
+extern int trail_setting_retention;			  /* s; 0: for ever */
 extern int trail_setting_backlog_warning;	  /* records; 0: none */
 extern int trail_setting_checkpoint_interval; /* s */
 extern int trail_setting_epoch_interval;	  /* s */
@@ -71,6 +72,7 @@ typedef struct TrailTree
 } TrailTree;
 
 extern void trail_tree_leaf(const void *data, Size len, uint8 hash[TRAIL_HASH_LENGTH]);
+extern void trail_tree_digest(const void *data, Size len, uint8 hash[TRAIL_HASH_LENGTH]);
 extern void trail_tree_append(TrailTree *tree, const uint8 leaf[TRAIL_HASH_LENGTH]);
 extern void trail_tree_root(const TrailTree *tree, uint8 root[TRAIL_HASH_LENGTH]);
 extern void trail_tree_random(void *data, Size len);
@@ -145,6 +147,8 @@ typedef struct TrailSegment
 extern void trail_segment_path(char *path, TrailPosition first);
 extern void trail_segment_path_in(char *path, const char *directory, TrailPosition first);
 extern void trail_segment_fault_in(TrailFault *fault, const char *directory);
+extern bool trail_segment_list_named(const char *directory, const char *suffix,
+									 TrailPosition **firsts, int *count, TrailFault *fault);
 extern bool trail_segment_list_in(const char *directory, TrailPosition **firsts, int *count,
 								  TrailFault *fault);
 extern bool trail_segment_list(TrailPosition **firsts, int *count, TrailFault *fault);
@@ -161,6 +165,9 @@ extern bool trail_segment_sync(int fd, TrailPosition first, TrailFault *fault);
 extern bool trail_segment_fault(TrailFault *fault, int sqlerrcode, int errnum, TrailPosition first,
 								uint64 offset, const char *what);
 extern void trail_segment_raise(const TrailFault *fault) pg_attribute_noreturn();
+extern void trail_segment_put32(uint8 *at, uint32 value);
+extern void trail_segment_put64(uint8 *at, uint64 value);
+extern uint32 trail_segment_crc(const void *a, Size alen, const void *b, Size blen);
 extern uint32 trail_segment_get32(const void *at);
 extern uint64 trail_segment_get64(const void *at);
 extern uint64 trail_segment_header_length(TrailPosition first);
@@ -194,6 +201,63 @@ extern TrailFrameState trail_segment_scan_next(TrailScan *scan, const char **lea
 extern void trail_segment_scan_end(TrailScan *scan);
 extern bool trail_segment_frame_follows(TrailScan *scan, TrailFault *fault);
 
+/* ---- carry.c: what was carried over a cut ---- */
+
+#define TRAIL_CARRY_SUFFIX ".carry"
+/* The event that says that a trail was pruned; its fields are in docs/trail.md. */
+#define TRAIL_PRUNED "trail.pruned"
+
+/* The file, in memory; while it is written, offset is its end. */
+typedef struct TrailCarry
+{
+	uint8 node[TRAIL_NODE_LENGTH];
+	TrailPosition cut; /* the first record that was kept */
+	int64 made;
+	uint64 count;				   /* of records in it */
+	uint8 root[TRAIL_HASH_LENGTH]; /* of all records before the cut */
+	uint8 hash[TRAIL_HASH_LENGTH]; /* SHA-256 of the file */
+	char *bytes;
+	Size length;
+	Size offset; /* of the next record */
+	uint64 given;
+} TrailCarry;
+
+typedef struct TrailCarryEntry
+{
+	TrailPosition position;
+	const char *leaf;
+	Size length;
+} TrailCarryEntry;
+
+extern void trail_carry_path_in(char *path, const char *directory, TrailPosition cut);
+extern bool trail_carry_find(const char *directory, TrailPosition first, TrailPosition *cut,
+							 TrailFault *fault);
+extern bool trail_carry_read(const char *directory, TrailPosition cut, TrailCarry *carry,
+							 TrailFault *fault);
+extern bool trail_carry_next(TrailCarry *carry, TrailCarryEntry *entry);
+extern void trail_carry_begin(TrailCarry *carry, const uint8 node[TRAIL_NODE_LENGTH],
+							  TrailPosition cut, const uint8 root[TRAIL_HASH_LENGTH]);
+extern void trail_carry_add(TrailCarry *carry, TrailPosition position, const char *leaf, Size len);
+extern bool trail_carry_write(TrailCarry *carry, TrailFault *fault);
+
+/* ---- collect.c: what has to be carried over a cut ---- */
+
+typedef struct TrailCollected
+{
+	TrailCarry carry; /* not yet written */
+	int64 oldest;	  /* of the records that are to go */
+	int64 newest;
+	List *databases; /* that they are of */
+} TrailCollected;
+
+/*
+ * Reads what is to go, from the first segment to the cut, and what stays, up to an end
+ * behind which nothing refers to what is to go.  Raises WD3xx, also where what is to go is
+ * not what was written.
+ */
+extern void trail_collect(TrailPosition first, TrailPosition cut, TrailPosition end,
+						  TrailCollected *result);
+
 /* ---- marker.c: which trail is this server's ---- */
 
 /* What the marker says of the trail that this server writes. */
@@ -222,7 +286,20 @@ extern void trail_append_shmem_init(void);
  */
 extern bool trail_append_begun(void);
 extern bool trail_append_ensure(void);
-extern TrailPosition trail_append(const void *leaf, Size len);
+extern TrailPosition trail_append(const void *leaf, Size len, TrailPosition refers);
+
+/* What trail_append() returns where a record refers to what is given up. */
+#define TRAIL_POSITION_GIVEN_UP (PG_UINT64_MAX - 1)
+
+/*
+ * Pruning.  From give_up() on nothing is appended that refers to a record before the cut;
+ * floor is the last such cut.  Positions below begin were pruned: no segment has them.
+ * pruned() says so, and how many bytes less there are.
+ */
+extern TrailPosition trail_append_floor(void);
+extern TrailPosition trail_append_begin(void);
+extern void trail_append_give_up(TrailPosition cut);
+extern void trail_append_pruned(TrailPosition cut, uint64 bytes);
 
 /*
  * Appends a leaf that tells about the tree before it, and flushes it to disk.  build
@@ -372,6 +449,19 @@ typedef struct TrailTrust
 extern TrailChain *trail_chain_begin(const TrailTrust *trust);
 extern void trail_chain_resume(TrailChain *chain, const TrailTree *tree);
 extern bool trail_chain_begun(const TrailChain *chain);
+extern const char *trail_chain_cut(TrailChain *chain, const uint8 node[TRAIL_NODE_LENGTH],
+								   const TrailTree *tree, TrailCarry *carry);
+
+/* What an event trail.pruned tells. */
+typedef struct TrailPruned
+{
+	TrailPosition cut;
+	uint8 root[TRAIL_HASH_LENGTH];	/* of all records before it */
+	uint8 carry[TRAIL_HASH_LENGTH]; /* SHA-256 of the file of what was carried over */
+} TrailPruned;
+
+/* Is this leaf such an event? */
+extern bool trail_chain_pruned(const char *leaf, Size len, TrailPruned *pruned);
 /* Looks at the record behind those in tree; returns NULL, or what is wrong. */
 extern const char *trail_chain_record(TrailChain *chain, const uint8 node[TRAIL_NODE_LENGTH],
 									  const TrailTree *tree, const char *leaf, Size len,
@@ -470,6 +560,9 @@ extern TrailPosition trail_record_started(const char *kind, const TrailField *fi
 extern Size trail_subject_key_shmem_size(void);
 extern void trail_subject_key_shmem_init(void);
 
+/* Forgets which keys the trail has, because it is about to be pruned. */
+extern void trail_subject_key_forget(void);
+
 /* Writes the keys that wait.  Raises WD3xx. */
 extern bool trail_subject_key_write(void);
 
@@ -501,7 +594,11 @@ typedef struct TrailReader TrailReader;
 extern TrailReader *trail_reader_open(TrailPosition from);
 extern TrailReader *trail_reader_open_in(const char *directory, TrailPosition from,
 										 TrailPosition end);
+/* Raises WD305 where a record of this server's own trail was pruned. */
+extern void trail_reader_require(TrailPosition position);
 extern bool trail_reader_next(TrailReader *reader, TrailFrame *frame);
+extern void trail_reader_frame(TrailFrame *frame, TrailPosition position, const char *leaf,
+							   Size len);
 extern void trail_reader_close(TrailReader *reader);
 
 /* ---- decode.c: bodies; results are palloc'd; raises WD303 on malformed bytes ---- */

@@ -19,10 +19,12 @@
 static EVP_MD *tree_sha256 = NULL;
 static EVP_MD_CTX *tree_context = NULL;
 
+/* A negative prefix is none. */
 static void
-trail_tree_hash(uint8 prefix, const void *a, Size alen, const void *b, Size blen,
+trail_tree_hash(int prefix, const void *a, Size alen, const void *b, Size blen,
 				uint8 hash[TRAIL_HASH_LENGTH])
 {
+	uint8 first = (uint8) prefix;
 	unsigned int length = 0;
 
 	if (tree_context == NULL)
@@ -32,7 +34,7 @@ trail_tree_hash(uint8 prefix, const void *a, Size alen, const void *b, Size blen
 		tree_context = tree_sha256 != NULL ? EVP_MD_CTX_new() : NULL;
 	}
 	if (tree_context == NULL || EVP_DigestInit_ex2(tree_context, tree_sha256, NULL) != 1 ||
-		EVP_DigestUpdate(tree_context, &prefix, 1) != 1 ||
+		(prefix >= 0 && EVP_DigestUpdate(tree_context, &first, 1) != 1) ||
 		EVP_DigestUpdate(tree_context, a, alen) != 1 ||
 		(blen > 0 && EVP_DigestUpdate(tree_context, b, blen) != 1) ||
 		EVP_DigestFinal_ex(tree_context, hash, &length) != 1 || length != TRAIL_HASH_LENGTH)
@@ -47,6 +49,13 @@ void
 trail_tree_leaf(const void *data, Size len, uint8 hash[TRAIL_HASH_LENGTH])
 {
 	trail_tree_hash(0x00, data, len, NULL, 0, hash);
+}
+
+/* SHA-256 of bytes as they are. */
+void
+trail_tree_digest(const void *data, Size len, uint8 hash[TRAIL_HASH_LENGTH])
+{
+	trail_tree_hash(-1, data, len, NULL, 0, hash);
 }
 
 /* Adds one leaf. */

@@ -204,8 +204,34 @@ typedef struct Verify
 	TrailTrust trust;
 	TrailChain *chain;
 	TrailFault fault;
+	char carry[MAXPGPATH]; /* file of what a prune carried over, where there is one */
+	bool in_carry;		   /* what is wrong, is so with that */
 	VerifyShown *shown;
 } Verify;
+
+/* The first segment there is, of a trail whose beginning was pruned. */
+static const char *
+trail_verify_cut(Verify *verify, const TrailSegment *segment)
+{
+	TrailCarry carry;
+	TrailPosition cut;
+	const char *problem;
+
+	verify->tree = segment->tree;
+	if (!trail_carry_find(verify->directory, segment->first, &cut, &verify->fault))
+		return verify->fault.what;
+	if (cut == TRAIL_POSITION_INVALID)
+		return trail_chain_cut(verify->chain, verify->node, &verify->tree, NULL);
+	trail_carry_path_in(verify->carry, verify->directory, cut);
+	if (!trail_carry_read(verify->directory, cut, &carry, &verify->fault))
+		problem = verify->fault.what;
+	else
+		problem = trail_chain_cut(verify->chain, verify->node, &verify->tree, &carry);
+	if (carry.bytes != NULL)
+		pfree(carry.bytes);
+	verify->in_carry = problem != NULL;
+	return problem;
+}
 
 /* Does this segment follow what was read?  Returns NULL, or what is wrong. */
 static const char *
@@ -218,6 +244,8 @@ trail_verify_follows(Verify *verify, TrailPosition first, const TrailSegment *se
 		return "this segment belongs to another node's trail";
 	memcpy(verify->node, segment->node, TRAIL_NODE_LENGTH);
 	verify->node_known = true;
+	if (verify->tree.size == 0 && first > 0)
+		return trail_verify_cut(verify, segment);
 	if (first > verify->tree.size)
 		return "records are missing before this segment";
 	if (first < verify->tree.size)
@@ -315,9 +343,13 @@ trail_verify_segments(Verify *verify, const TrailPosition *firsts, int count, ch
 			char path[MAXPGPATH];
 
 			trail_segment_path_in(path, verify->directory, firsts[i]);
-			snprintf(where, room, "%s, byte %llu, position %llu", path,
-					 (unsigned long long) verify->fault.offset,
-					 (unsigned long long) verify->tree.size);
+			if (verify->in_carry)
+				snprintf(where, room, "%s, byte %llu", verify->carry,
+						 (unsigned long long) verify->fault.offset);
+			else
+				snprintf(where, room, "%s, byte %llu, position %llu", path,
+						 (unsigned long long) verify->fault.offset,
+						 (unsigned long long) verify->tree.size);
 		}
 	}
 	return problem;
@@ -421,12 +453,11 @@ trail_verify_row(TupleDesc desc, const Verify *verify, const char *problem, cons
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }
 
-Datum
-ward_verify_trail(PG_FUNCTION_ARGS)
+/* Verifies this server's own trail as it is now; returns NULL, or what is wrong. */
+static const char *
+trail_verify_own(Verify *verify, char *where, Size room)
 {
-	TupleDesc desc;
 	TrailState state;
-	Verify verify;
 	TrailFault brought;
 	TrailPosition *firsts;
 	TrailPosition *listed;
@@ -434,51 +465,69 @@ ward_verify_trail(PG_FUNCTION_ARGS)
 	uint8 kept[TRAIL_HASH_LENGTH];
 	const char *problem;
 	bool up;
-	char where[MAXPGPATH + 64] = "";
 	int count;
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	memset(&verify, 0, sizeof(verify));
-	verify.directory = trail_setting_directory;
-	trail_verify_trust(&verify.trust, PG_GETARG_ARRAYTYPE_P(0), PG_GETARG_ARRAYTYPE_P(1));
-	verify.chain = trail_chain_begin(&verify.trust);
+	verify->directory = trail_setting_directory;
+	verify->chain = trail_chain_begin(&verify->trust);
 	/*
 	 * Where the server can't bring its trail up, the files are all there is: they say
 	 * how far the evidence is whole.
 	 */
 	up = trail_append_peek(&state, &brought);
 	if (up)
-		memcpy(verify.node, state.node, TRAIL_NODE_LENGTH);
-	verify.until = up ? state.tree.size : PG_UINT64_MAX;
-	verify.node_known = up;
-	if (!trail_segment_list(&listed, &count, &verify.fault))
-		trail_segment_raise(&verify.fault);
+		memcpy(verify->node, state.node, TRAIL_NODE_LENGTH);
+	verify->until = up ? state.tree.size : PG_UINT64_MAX;
+	verify->node_known = up;
+	if (!trail_segment_list(&listed, &count, &verify->fault))
+		trail_segment_raise(&verify->fault);
 	/* Interrupts may end us below: memory that goes with the context. */
 	firsts = palloc(sizeof(TrailPosition) * Max(count, 1));
 	memcpy(firsts, listed, sizeof(TrailPosition) * count);
 	free(listed);
-	problem = trail_verify_watched(&verify, firsts, count, up ? state.tree.size : 0, where,
-								   sizeof(where));
-	trail_tree_root(&verify.tree, root);
+	problem = trail_verify_watched(verify, firsts, count, up ? state.tree.size : 0, where, room);
+	trail_tree_root(&verify->tree, root);
 	if (!up)
 	{
 		if (problem == NULL)
 		{
 			problem = brought.what;
-			snprintf(where, sizeof(where), "%s", brought.path);
+			snprintf(where, room, "%s", brought.path);
 		}
 	}
 	else
 	{
 		trail_tree_root(&state.tree, kept);
-		if (problem == NULL && verify.tree.size < state.tree.size)
+		if (problem == NULL && verify->tree.size < state.tree.size)
 			problem = "records are missing at the trail's end";
 		if (problem == NULL && memcmp(root, kept, TRAIL_HASH_LENGTH) != 0)
 			problem = "a record is not the one that was written";
 	}
 	if (problem == NULL)
-		problem = trail_chain_end(verify.chain, &verify.tree, trail_append_now());
+		problem = trail_chain_end(verify->chain, &verify->tree, trail_append_now());
+	return problem;
+}
+
+Datum
+ward_verify_trail(PG_FUNCTION_ARGS)
+{
+	TupleDesc desc;
+	Verify verify;
+	TrailPosition begin;
+	const char *problem;
+	char where[MAXPGPATH + 64];
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	core_preload_require();
+	do
+	{
+		memset(&verify, 0, sizeof(verify));
+		where[0] = '\0';
+		trail_verify_trust(&verify.trust, PG_GETARG_ARRAYTYPE_P(0), PG_GETARG_ARRAYTYPE_P(1));
+		begin = trail_append_begin();
+		problem = trail_verify_own(&verify, where, sizeof(where));
+		/* What was pruned meanwhile is missing, but by right. */
+	} while (problem != NULL && trail_append_begin() > begin);
 	PG_RETURN_DATUM(trail_verify_row(desc, &verify, problem, where));
 }
 

@@ -44,13 +44,17 @@ BEGIN ATOMIC
 		SELECT greatest((SELECT f.at FROM _ward.event f WHERE f.node = s.node AND f.position < s.position
 						 ORDER BY f.position DESC LIMIT 1),
 						(SELECT c.at FROM _ward.context c WHERE c.node = s.node AND c.position < s.position
-						 ORDER BY c.position DESC LIMIT 1)),
+						 ORDER BY c.position DESC LIMIT 1),
+						-- What was carried over a cut is older than what is known of.
+						(SELECT max(g.until) FROM _ward.trail_gaps() g WHERE g.pruned AND g.node = s.node AND g.until <= s.at)),
 			   s.at, 'start', true, NULL, NULL, NULL, 'all databases',
 			   'the server was down, or ran without pg_ward', '{}'::jsonb, s.node, s.position
 		FROM starts s
 		UNION ALL
-		SELECT g.since, CASE WHEN NOT g.open THEN g.until END, 'gap', true, NULL, NULL, NULL, 'watched tables of all databases',
-			   'statements went on without evidence (ward.on_trail_failure = allow)',
+		SELECT g.since, CASE WHEN NOT g.open THEN g.until END, CASE WHEN g.pruned THEN 'pruned' ELSE 'gap' END, true, NULL, NULL, NULL,
+			   'watched tables of all databases',
+			   CASE WHEN g.pruned THEN 'the evidence was pruned (ward.retention)'
+					ELSE 'statements went on without evidence (ward.on_trail_failure = allow)' END,
 			   jsonb_build_object('records_lost', g.records_lost), g.node, g.position
 		FROM _ward.trail_gaps() g
 	)

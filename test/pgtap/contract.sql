@@ -1,7 +1,7 @@
 -- The SQL contract that no release may change by accident: who may call what, what is
 -- documented, and how privileged functions pin their search_path.
 BEGIN;
-SELECT plan(12);
+SELECT plan(13);
 
 -- The extension's own objects.
 CREATE TEMP VIEW own_function AS
@@ -68,6 +68,12 @@ SELECT is_empty(
 	$$ SELECT format('%I.%I', nspname, relname) FROM own_relation
 	    WHERE nspname = 'ward' AND relkind = 'v' AND obj_description(oid, 'pg_class') IS NULL $$,
 	'each public view has a comment');
+
+-- Removing evidence is for officers alone.
+SELECT is(
+	(SELECT array_agg(r.role ORDER BY r.role) FROM unnest(ARRAY['ward_officer', 'ward_auditor', 'ward_analyst', 'contract_nobody']) r(role)
+	  WHERE has_function_privilege(r.role, 'ward.prune_trail(boolean)', 'EXECUTE')),
+	ARRAY['ward_officer'], 'officers alone may prune the trail');
 
 -- Whoever reads the scope is in the trail: functions record it themselves.
 SELECT is_empty(

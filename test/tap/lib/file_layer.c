@@ -8,6 +8,8 @@
  * FILE_LAYER_KILL: a file that holds a word and a number, "signing 3". The process that
  * makes the third write or flush of a file whose path has that word in it is killed
  * before it does; with "signing 3 after", once it has done so. The file is then removed.
+ * Renaming a file counts as an operation on its new path, and removing one as on its path
+ * with "unlink:" before it.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -36,10 +38,9 @@ path_of(int fd, char *path)
 static int count = 0;
 
 static void
-die_if_wished(int fd, int after)
+die_at(const char *path, int after)
 {
 	const char *name = getenv("FILE_LAYER_KILL");
-	char path[PATH_MAX];
 	char word[64] = "";
 	char when[16] = "before";
 	int wanted = 0;
@@ -50,7 +51,7 @@ die_if_wished(int fd, int after)
 	if (fscanf(wish, "%63s %d %15s", word, &wanted, when) < 2)
 		word[0] = '\0';
 	fclose(wish);
-	if (word[0] == '\0' || !path_of(fd, path) || strstr(path, word) == NULL)
+	if (word[0] == '\0' || strstr(path, word) == NULL)
 		return;
 	if (!after)
 		count++;
@@ -59,6 +60,15 @@ die_if_wished(int fd, int after)
 		unlink(name);
 		kill(getpid(), SIGKILL);
 	}
+}
+
+static void
+die_if_wished(int fd, int after)
+{
+	char path[PATH_MAX];
+
+	if (getenv("FILE_LAYER_KILL") != NULL && path_of(fd, path))
+		die_at(path, after);
 }
 
 /* What a flush that begins now will cover: not what others append meanwhile. */
@@ -158,4 +168,40 @@ fdatasync(int fd)
 	if (real == NULL)
 		real = REAL("fdatasync", int (*)(int));
 	return sync_and_keep(fd, real);
+}
+
+int
+rename(const char *from, const char *to)
+{
+	static int (*real)(const char *, const char *);
+	int result;
+
+	if (real == NULL)
+		real = REAL("rename", int (*)(const char *, const char *));
+	die_at(to, 0);
+	result = real(from, to);
+	die_at(to, 1);
+	return result;
+}
+
+/* The layer's own files, too. */
+int
+unlink(const char *path)
+{
+	static int (*real)(const char *);
+	static int within = 0;
+	char marked[PATH_MAX];
+	int result;
+
+	if (real == NULL)
+		real = REAL("unlink", int (*)(const char *));
+	if (within)
+		return real(path);
+	within = 1;
+	snprintf(marked, sizeof(marked), "unlink:%s", path);
+	die_at(marked, 0);
+	result = real(path);
+	die_at(marked, 1);
+	within = 0;
+	return result;
 }
