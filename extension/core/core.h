@@ -26,6 +26,15 @@ extern bool core_preload_done(void);
 extern void core_preload_require(void);
 
 /*
+ * spawn.c
+ *		Starts a shell command with input on its standard input; returns 0, or an errno.
+ *		Never waits: input must fit into a pipe (CORE_SPAWN_INPUT always does, unless the
+ *		server's user has used up its share of pipes).
+ */
+#define CORE_SPAWN_INPUT (32 * 1024)
+extern int core_spawn_shell(const char *command, const char *input, Size len, pid_t *pid);
+
+/*
  * catalog.c
  *		Oids of the extension's catalog in this database, or InvalidOid where the
  *		extension is not installed.  Cheap: cached, dropped on invalidation.

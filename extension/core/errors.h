@@ -52,6 +52,10 @@
 #define ERRCODE_WARD_ACTOR_KEY_CORRUPT MAKE_SQLSTATE('W', 'D', '4', '1', '2')
 #define ERRCODE_WARD_ACTOR_REFUSED MAKE_SQLSTATE('W', 'D', '4', '1', '3')
 
+/* WD52x: alerts (raised in SQL) */
+#define ERRCODE_WARD_ALERT_UNKNOWN MAKE_SQLSTATE('W', 'D', '5', '2', '0')
+#define ERRCODE_WARD_ALERT_ACKNOWLEDGED MAKE_SQLSTATE('W', 'D', '5', '2', '1')
+
 /* WD6xx: scope */
 #define ERRCODE_WARD_INCIDENT_UNKNOWN MAKE_SQLSTATE('W', 'D', '6', '0', '1')
 #define ERRCODE_WARD_INCIDENT_CLOSED MAKE_SQLSTATE('W', 'D', '6', '0', '2')

@@ -2,6 +2,7 @@
  * hooks.c
  *		Every hook of the guard layer, and what it hears from the witness; dispatch only.
  */
+#include "guard/answer_int.h"
 #include "guard/guard_int.h"
 
 #include "miscadmin.h"
@@ -24,6 +25,8 @@ guard_shmem_request(void)
 	if (prev_shmem_request_hook)
 		prev_shmem_request_hook();
 	RequestNamedLWLockTranche("WardGuard", GUARD_LOCKS);
+	RequestAddinShmemSpace(guard_alert_shmem_size());
+	RequestAddinShmemSpace(guard_action_shmem_size());
 }
 
 static void
@@ -31,6 +34,10 @@ guard_shmem_startup(void)
 {
 	if (prev_shmem_startup_hook)
 		prev_shmem_startup_hook();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	guard_alert_shmem_init();
+	guard_action_shmem_init();
+	LWLockRelease(AddinShmemInitLock);
 }
 
 /* A statement over watched tables starts. */
@@ -70,6 +77,8 @@ void
 guard_init(void)
 {
 	guard_setting_init();
+	guard_answer_setting_init();
+	guard_answer_register();
 	prev_shmem_request_hook = shmem_request_hook;
 	shmem_request_hook = guard_shmem_request;
 	prev_shmem_startup_hook = shmem_startup_hook;

@@ -15,11 +15,8 @@
  */
 #include "trail/trail_int.h"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "utils/timestamp.h"
 
@@ -37,70 +34,13 @@ static char anchor_text[TRAIL_NOTE_MAX];
 static Size anchor_len = 0;
 static uint64 anchor_text_size;
 
-/* Sets up what the child changes of itself. */
-static int
-trail_anchor_actions(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attributes, int input)
-{
-	sigset_t none;
-	sigset_t defaults;
-	int failed;
-
-	(void) sigemptyset(&none);
-	(void) sigemptyset(&defaults);
-	(void) sigaddset(&defaults, SIGPIPE);
-	(void) sigaddset(&defaults, SIGHUP);
-	(void) sigaddset(&defaults, SIGUSR2);
-	/* A group of its own, so that what it starts ends with it. */
-	failed = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK |
-													  POSIX_SPAWN_SETSIGDEF);
-	if (failed == 0)
-		failed = posix_spawnattr_setpgroup(attributes, 0);
-	if (failed == 0)
-		failed = posix_spawnattr_setsigmask(attributes, &none);
-	if (failed == 0)
-		failed = posix_spawnattr_setsigdefault(attributes, &defaults);
-	if (failed == 0)
-		failed = posix_spawn_file_actions_adddup2(actions, input, STDIN_FILENO);
-	if (failed == 0)
-		failed = posix_spawn_file_actions_adddup2(actions, STDERR_FILENO, STDOUT_FILENO);
-	if (failed == 0)
-		failed = posix_spawn_file_actions_addclosefrom_np(actions, STDERR_FILENO + 1);
-	return failed;
-}
-
 /* Starts the command with the waiting checkpoint; 0, or what went wrong. */
 static int
 trail_anchor_start(void)
 {
-	extern char **environ;
-	char *argv[] = {"sh", "-c", trail_setting_checkpoint_command, NULL};
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attributes;
 	pid_t pid = 0;
-	int ends[2];
-	int failed;
+	int failed = core_spawn_shell(trail_setting_checkpoint_command, anchor_text, anchor_len, &pid);
 
-	if (pipe2(ends, O_CLOEXEC) != 0)
-		return errno;
-	/* A pipe holds more than a note: this never waits. */
-	if (write(ends[1], anchor_text, anchor_len) != (ssize_t) anchor_len)
-		failed = errno;
-	else
-		failed = posix_spawn_file_actions_init(&actions);
-	if (failed == 0)
-	{
-		failed = posix_spawnattr_init(&attributes);
-		if (failed == 0)
-		{
-			failed = trail_anchor_actions(&actions, &attributes, ends[0]);
-			if (failed == 0)
-				failed = posix_spawn(&pid, "/bin/sh", &actions, &attributes, argv, environ);
-			(void) posix_spawnattr_destroy(&attributes);
-		}
-		(void) posix_spawn_file_actions_destroy(&actions);
-	}
-	(void) close(ends[0]);
-	(void) close(ends[1]);
 	if (failed == 0)
 	{
 		anchor_pid = pid;

@@ -340,3 +340,36 @@ trail_context_position(Oid role)
 	written_next = (written_next + 1) % CONTEXT_KEPT;
 	return slot->position;
 }
+
+/* See trail.h. */
+void
+trail_context_acting(TrailActing *acting)
+{
+	static char role[NAMEDATALEN];
+	char number[32];
+	const char *source = "";
+	Oid session_role = InvalidOid;
+
+	trail_context_session();
+	if (OidIsValid(MyDatabaseId) && !InitializingParallelWorker)
+	{
+		Oid user;
+		int sec;
+
+		GetUserIdAndSecContext(&user, &sec);
+		if (OidIsValid(user))
+			session_role = GetSessionUserId();
+	}
+	trail_context_remember(session_role);
+	/* Copied: the names that are remembered may be read again. */
+	snprintf(role, sizeof(role), "%s",
+			 trail_context_role_name(session_role, number, sizeof(number)));
+	acting->session = session_name;
+	acting->session_role = role;
+	acting->client = session_client;
+	acting->database = session_database != NULL ? session_database : "";
+	acting->application = application_name != NULL ? application_name : "";
+	acting->actor = trail_setting_actor != NULL ? trail_setting_actor : "";
+	if (trail_context_actor != NULL)
+		acting->actor = trail_context_actor(acting->actor, &source);
+}

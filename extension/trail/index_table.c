@@ -162,6 +162,14 @@ trail_index_table_appended(void)
 	(void) trail_index_table_want(MyDatabaseId, false);
 }
 
+/* See trail.h. */
+void
+trail_index_hurry(void)
+{
+	if (table != NULL && OidIsValid(MyDatabaseId))
+		(void) trail_index_table_want(MyDatabaseId, true);
+}
+
 void
 trail_index_table_delivered(void)
 {

@@ -16,6 +16,7 @@
 
 #include "core/core.h"
 
+#include "datatype/timestamp.h"
 #include "lib/stringinfo.h"
 
 /* ----------------------------------------------------------------
@@ -216,6 +217,49 @@ extern TrailPosition trail_record_event(const char *kind, const TrailField *fiel
  */
 extern TrailPosition trail_record_cluster_event(const char *kind, const TrailField *fields,
 												int nfields);
+
+/* Who acts now, as a context record says it; "" where unknown.  Lives until the next call. */
+typedef struct TrailActing
+{
+	const char *session;
+	const char *session_role;
+	const char *client;
+	const char *application;
+	const char *actor;
+	const char *database;
+} TrailActing;
+
+extern void trail_context_acting(TrailActing *acting);
+
+/* This database's index is to take up at once what was recorded; never raises. */
+extern void trail_index_hurry(void);
+
+/* ----------------------------------------------------------------
+ * Acting upon events (listen.c), wherever they were recorded on this server
+ * ----------------------------------------------------------------
+ */
+typedef struct TrailHeard
+{
+	TrailPosition position;
+	TimestampTz at;
+	Oid database; /* InvalidOid: of the whole cluster */
+	int nfields;
+	const TrailField *fields;
+} TrailHeard;
+
+/* False: no more for now; this event is not taken and comes again. */
+typedef bool (*TrailListener)(const TrailHeard *heard, void *arg);
+
+/*
+ * Hands events of a kind from a position on to a listener, in order, until the trail's end.
+ * Returns where to go on.  The listener may not read the trail.  Raises WD3xx.
+ */
+extern TrailPosition trail_listen(TrailPosition from, const char *kind, TrailListener listener,
+								  void *arg);
+
+/* Whose trail it is, in hex.  Raises WD3xx. */
+#define TRAIL_LISTEN_NODE 33
+extern void trail_listen_node(char node[TRAIL_LISTEN_NODE]);
 
 /*
  * Learns the name of a role while the catalog can be read, for records that are
