@@ -29,6 +29,9 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+WARD_FUNCTION(ward_freeze_apart);
+WARD_FUNCTION(ward_freeze_outcome);
+
 #define ACTION_SLOTS 64
 /* One that was never begun: its worker died, or could not connect. */
 #define ACTION_LOST_MS 10000
@@ -154,6 +157,31 @@ guard_action_finish(int slot, GuardActionState outcome)
 	if (action->state == GUARD_ACTION_RUNNING)
 		action->state = action->awaited ? outcome : GUARD_ACTION_FREE;
 	LWLockRelease(action_shared->lock);
+}
+
+/* _ward.freeze_apart(key, reason): a slot to ask for the outcome, -1 where none could begin. */
+Datum
+ward_freeze_apart(PG_FUNCTION_ARGS)
+{
+	core_preload_require();
+	PG_RETURN_INT32(guard_action_freeze(MyDatabaseId, text_to_cstring(PG_GETARG_TEXT_PP(0)),
+										text_to_cstring(PG_GETARG_TEXT_PP(1))));
+}
+
+/* _ward.freeze_outcome(slot): NULL while it is under way; then once whether it worked. */
+Datum
+ward_freeze_outcome(PG_FUNCTION_ARGS)
+{
+	int slot = PG_GETARG_INT32(0);
+	GuardActionState state;
+
+	if (slot < 0 || slot >= ACTION_SLOTS)
+		PG_RETURN_BOOL(false);
+	state = guard_action_state(slot);
+	if (state == GUARD_ACTION_RUNNING)
+		PG_RETURN_NULL();
+	guard_action_release(slot);
+	PG_RETURN_BOOL(state == GUARD_ACTION_DONE);
 }
 
 /* ---------------------------------------------------------------- the worker */

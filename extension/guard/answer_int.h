@@ -8,6 +8,7 @@
 #include "guard/guard_int.h"
 
 #include "datatype/timestamp.h"
+#include "nodes/parsenodes.h"
 #include "storage/latch.h"
 #include "storage/lwlock.h"
 
@@ -80,7 +81,28 @@ extern GuardActionState guard_action_state(int slot);
 /* Nobody waits for it any more. */
 extern void guard_action_release(int slot);
 
-/* Its settings; called once, from guard_init(). */
+/* ---- lockdown.c ---- */
+
+extern Size guard_lockdown_shmem_size(void);
+extern void guard_lockdown_shmem_init(void);
+
+/* A statement over watched tables is run, also further.  Raises WD530. */
+extern void guard_lockdown_run(CmdType command);
+/* It shows somebody. */
+extern void guard_lockdown_begin(void);
+/* A disclosure is about to be recorded.  Raises WD530, unless the statement has failed. */
+extern void guard_lockdown_write(const WitnessShown *shown, const TrailDisclosure *disclosure,
+								 bool failed);
+/* FETCH is about to run.  Raises WD530. */
+extern void guard_lockdown_fetch(const FetchStmt *fetch);
+/* Somebody has authenticated.  Ends the process where that role or address is locked down. */
+extern void guard_lockdown_login(const struct Port *port);
+/* Locks down one role at once. */
+extern void guard_lockdown_role(Oid role, const char *reason);
+
+/* ---- answer.c: settings ---- */
+
+/* Called once, from guard_init(). */
 extern void guard_answer_setting_init(void);
 extern char *guard_answer_setting_command;
 extern int guard_answer_setting_timeout; /* s */

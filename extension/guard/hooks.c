@@ -5,12 +5,16 @@
 #include "guard/answer_int.h"
 #include "guard/guard_int.h"
 
+#include "libpq/auth.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
+#include "tcop/utility.h"
 
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
+static ProcessUtility_hook_type prev_ProcessUtility_hook = NULL;
+static ClientAuthentication_hook_type prev_ClientAuthentication_hook = NULL;
 
 /* See guard_int.h. */
 LWLock *
@@ -27,6 +31,7 @@ guard_shmem_request(void)
 	RequestNamedLWLockTranche("WardGuard", GUARD_LOCKS);
 	RequestAddinShmemSpace(guard_alert_shmem_size());
 	RequestAddinShmemSpace(guard_action_shmem_size());
+	RequestAddinShmemSpace(guard_lockdown_shmem_size());
 }
 
 static void
@@ -37,6 +42,7 @@ guard_shmem_startup(void)
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	guard_alert_shmem_init();
 	guard_action_shmem_init();
+	guard_lockdown_shmem_init();
 	LWLockRelease(AddinShmemInitLock);
 }
 
@@ -46,9 +52,17 @@ guard_start(void)
 {
 }
 
+/* It is run, also further. */
+static void
+guard_run(CmdType command)
+{
+	guard_lockdown_run(command);
+}
+
 static void
 guard_begin(WitnessShown *shown)
 {
+	guard_lockdown_begin();
 }
 
 static void
@@ -59,6 +73,7 @@ guard_next(WitnessShown *shown, int64 subject, const TrailSubjectSet *pending)
 static void
 guard_write(WitnessShown *shown, const TrailDisclosure *disclosure, bool failed)
 {
+	guard_lockdown_write(shown, disclosure, failed);
 }
 
 static void
@@ -67,10 +82,35 @@ guard_end(WitnessShown *shown)
 }
 
 static const WitnessGuard guard_hears = {.start = guard_start,
+										 .run = guard_run,
 										 .begin = guard_begin,
 										 .next = guard_next,
 										 .write = guard_write,
 										 .end = guard_end};
+
+static void
+guard_ProcessUtility(PlannedStmt *pstmt, const char *queryString, bool readOnlyTree,
+					 ProcessUtilityContext context, ParamListInfo params,
+					 QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc)
+{
+	if (IsA(pstmt->utilityStmt, FetchStmt))
+		guard_lockdown_fetch(castNode(FetchStmt, pstmt->utilityStmt));
+	if (prev_ProcessUtility_hook)
+		prev_ProcessUtility_hook(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest,
+								 qc);
+	else
+		standard_ProcessUtility(pstmt, queryString, readOnlyTree, context, params, queryEnv, dest,
+								qc);
+}
+
+static void
+guard_ClientAuthentication(Port *port, int status)
+{
+	if (prev_ClientAuthentication_hook)
+		prev_ClientAuthentication_hook(port, status);
+	if (status == STATUS_OK)
+		guard_lockdown_login(port);
+}
 
 /* See guard.h. */
 void
@@ -83,5 +123,9 @@ guard_init(void)
 	shmem_request_hook = guard_shmem_request;
 	prev_shmem_startup_hook = shmem_startup_hook;
 	shmem_startup_hook = guard_shmem_startup;
+	prev_ProcessUtility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = guard_ProcessUtility;
+	prev_ClientAuthentication_hook = ClientAuthentication_hook;
+	ClientAuthentication_hook = guard_ClientAuthentication;
 	witness_guard = &guard_hears;
 }

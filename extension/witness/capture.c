@@ -130,6 +130,7 @@ witness_capture_guard(WitnessCapture *capture, WitnessSet *set)
 	WitnessColumns *columns = witness_capture_columns(capture, set->relation);
 
 	set->shown.allowance = PG_INT64_MAX;
+	set->shown.command = capture->query->operation;
 	set->shown.manner = set->manner;
 	set->shown.class = set->relation->subjects[set->subject].class;
 	set->shown.relation = &set->relation->trail;
@@ -450,6 +451,16 @@ witness_capture_forgive(void)
 	witness_capture_pending = false;
 	for (WitnessCapture *capture = captures; capture != NULL; capture = capture->below)
 		witness_capture_pending |= capture->dirty;
+}
+
+/* Rows go on leaving: may they still? */
+void
+witness_capture_run(const WitnessCapture *capture)
+{
+	if (capture == NULL)
+		capture = captures;
+	if (capture != NULL && witness_guard != NULL && !capture_failing)
+		witness_guard->run(capture->query->operation);
 }
 
 /* Is anything watched being read now? */

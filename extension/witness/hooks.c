@@ -95,6 +95,8 @@ witness_ExecutorRun(QueryDesc *queryDesc, ScanDirection direction, uint64 count,
 	PG_TRY();
 	{
 		frames = outer + 1;
+		if (capture != NULL)
+			witness_capture_run(capture);
 		if (prev_ExecutorRun_hook)
 			prev_ExecutorRun_hook(queryDesc, direction, count, execute_once);
 		else

@@ -29,9 +29,12 @@
 
 /* About the size of PostgreSQL's send buffer. */
 #define WIRE_HELD 8192
+/* How often the guard is asked whether rows may go on leaving: each so many of them. */
+#define WIRE_LOOK 63
 
 static const PQcommMethods *wire_next = NULL;
 static StringInfoData wire_held = {0};
+static uint32 wire_rows = 0;	  /* that came by */
 static bool wire_notices = false; /* some of them are notices */
 
 static void
@@ -39,6 +42,14 @@ witness_wire_drop(void)
 {
 	resetStringInfo(&wire_held);
 	wire_notices = false;
+}
+
+/* See witness.h. */
+void
+witness_withhold(void)
+{
+	if (wire_held.data != NULL)
+		witness_wire_drop();
 }
 
 /* Passes held messages on; their evidence is written. */
@@ -125,6 +136,9 @@ witness_wire_is_send_pending(void)
 static int
 witness_wire_putmessage(char type, const char *s, size_t len)
 {
+	/* Many rows about the same people leave no further record. */
+	if ((type == 'D' || type == 'd') && (++wire_rows & WIRE_LOOK) == 0)
+		witness_capture_run(NULL);
 	if (likely(!witness_capture_pending && wire_held.len == 0 &&
 			   !(type == 'N' && witness_capture_active())))
 		return wire_next->putmessage(type, s, len);

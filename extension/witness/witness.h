@@ -10,12 +10,14 @@
 
 #include "core/core.h"
 
+#include "nodes/nodes.h"
 #include "trail/trail.h"
 
 /* People of one class whom a statement shows in one manner: the guard's view of a set. */
 typedef struct WitnessShown
 {
 	int64 allowance; /* rows that may pass before the guard is asked; it sets this */
+	CmdType command; /* what the statement does */
 	TrailManner manner;
 	const char *class;
 	const TrailRelation *relation; /* that is watched */
@@ -30,6 +32,12 @@ typedef struct WitnessGuard
 {
 	/* A statement over watched tables starts.  May raise. */
 	void (*start)(void);
+
+	/*
+	 * It is run, also further (a cursor), and every few of its rows that leave, whether they
+	 * are about somebody new or not.  May raise.
+	 */
+	void (*run)(CmdType command);
 
 	/* It will show people: called once for each set.  May raise. */
 	void (*begin)(WitnessShown *shown);
@@ -51,6 +59,9 @@ typedef struct WitnessGuard
 } WitnessGuard;
 
 extern const WitnessGuard *witness_guard;
+
+/* Drops the rows that are held in front of the client: before an error that refuses them. */
+extern void witness_withhold(void);
 
 extern void witness_init(void);
 

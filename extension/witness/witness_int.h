@@ -184,6 +184,7 @@ extern void witness_capture_write_all(void);
 extern void witness_capture_failed(WitnessCapture *capture);
 extern bool witness_capture_pending;
 extern bool witness_capture_active(void);
+extern void witness_capture_run(const WitnessCapture *capture);
 extern void witness_capture_finish(WitnessCapture *capture);
 
 extern void witness_capture_forgive(void);
