@@ -61,6 +61,9 @@
 #define ERRCODE_WARD_LOCKDOWN_REFUSED MAKE_SQLSTATE('W', 'D', '5', '3', '1')
 #define ERRCODE_WARD_NOT_LOCKED_DOWN MAKE_SQLSTATE('W', 'D', '5', '3', '2')
 
+/* WD54x: canaries (raised in SQL) */
+#define ERRCODE_WARD_CANARY_UNKNOWN MAKE_SQLSTATE('W', 'D', '5', '4', '0')
+
 /* WD6xx: scope */
 #define ERRCODE_WARD_INCIDENT_UNKNOWN MAKE_SQLSTATE('W', 'D', '6', '0', '1')
 #define ERRCODE_WARD_INCIDENT_CLOSED MAKE_SQLSTATE('W', 'D', '6', '0', '2')

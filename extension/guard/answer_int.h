@@ -100,6 +100,17 @@ extern void guard_lockdown_login(const struct Port *port);
 /* Locks down one role at once. */
 extern void guard_lockdown_role(Oid role, const char *reason);
 
+/* ---- canary.c ---- */
+
+/* A statement will show people: learns who the canaries are, while the catalog can be read. */
+extern void guard_canary_begin(void);
+/*
+ * A disclosure is about to be recorded.  Raises WD3xx where the alert can't be; may end the
+ * session.  Nothing of that where the statement has failed.
+ */
+extern void guard_canary_write(const WitnessShown *shown, const TrailDisclosure *disclosure,
+							   bool failed);
+
 /* ---- answer.c: settings ---- */
 
 /* Called once, from guard_init(). */

@@ -63,6 +63,7 @@ static void
 guard_begin(WitnessShown *shown)
 {
 	guard_lockdown_begin();
+	guard_canary_begin();
 }
 
 static void
@@ -73,6 +74,8 @@ guard_next(WitnessShown *shown, int64 subject, const TrailSubjectSet *pending)
 static void
 guard_write(WitnessShown *shown, const TrailDisclosure *disclosure, bool failed)
 {
+	/* First, because it may lock down whoever reads. */
+	guard_canary_write(shown, disclosure, failed);
 	guard_lockdown_write(shown, disclosure, failed);
 }
 
