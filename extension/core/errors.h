@@ -52,6 +52,12 @@
 #define ERRCODE_WARD_ACTOR_KEY_CORRUPT MAKE_SQLSTATE('W', 'D', '4', '1', '2')
 #define ERRCODE_WARD_ACTOR_REFUSED MAKE_SQLSTATE('W', 'D', '4', '1', '3')
 
+/* WD50x: limits */
+#define ERRCODE_WARD_LIMIT_REACHED MAKE_SQLSTATE('W', 'D', '5', '0', '1')
+#define ERRCODE_WARD_LIMIT_REFUSED MAKE_SQLSTATE('W', 'D', '5', '0', '2')
+#define ERRCODE_WARD_LIMIT_NOT_READY MAKE_SQLSTATE('W', 'D', '5', '0', '3')
+#define ERRCODE_WARD_LIMIT_NO_ROOM MAKE_SQLSTATE('W', 'D', '5', '0', '4')
+
 /* WD52x: alerts (raised in SQL) */
 #define ERRCODE_WARD_ALERT_UNKNOWN MAKE_SQLSTATE('W', 'D', '5', '2', '0')
 #define ERRCODE_WARD_ALERT_ACKNOWLEDGED MAKE_SQLSTATE('W', 'D', '5', '2', '1')

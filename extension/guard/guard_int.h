@@ -30,5 +30,16 @@ extern LWLock *guard_lock(GuardLock which);
 
 extern void guard_setting_init(void);
 extern int guard_setting_memory; /* kB */
+extern int guard_setting_wait;	 /* ms */
+extern int guard_setting_delay;	 /* ms */
+
+/* ---- limit.c: counting people, and stopping what would exceed a limit; see witness.h ---- */
+
+typedef struct GuardShown GuardShown;
+
+extern void guard_limit_begin(WitnessShown *shown);
+extern void guard_limit_next(WitnessShown *shown, int64 subject, const TrailSubjectSet *pending);
+extern bool guard_limit_write(WitnessShown *shown, const TrailDisclosure *disclosure, bool failed);
+extern void guard_limit_end(WitnessShown *shown);
 
 #endif /* WARD_GUARD_INT_H */

@@ -4,6 +4,7 @@
  */
 #include "guard/answer_int.h"
 #include "guard/guard_int.h"
+#include "guard/limit_int.h"
 
 #include "libpq/auth.h"
 #include "miscadmin.h"
@@ -32,6 +33,8 @@ guard_shmem_request(void)
 	RequestAddinShmemSpace(guard_alert_shmem_size());
 	RequestAddinShmemSpace(guard_action_shmem_size());
 	RequestAddinShmemSpace(guard_lockdown_shmem_size());
+	RequestAddinShmemSpace(guard_limit_window_shmem_size());
+	RequestAddinShmemSpace(guard_limit_load_shmem_size());
 }
 
 static void
@@ -43,6 +46,8 @@ guard_shmem_startup(void)
 	guard_alert_shmem_init();
 	guard_action_shmem_init();
 	guard_lockdown_shmem_init();
+	guard_limit_window_shmem_init();
+	guard_limit_load_shmem_init();
 	LWLockRelease(AddinShmemInitLock);
 }
 
@@ -64,24 +69,28 @@ guard_begin(WitnessShown *shown)
 {
 	guard_lockdown_begin();
 	guard_canary_begin();
+	guard_limit_begin(shown);
 }
 
 static void
 guard_next(WitnessShown *shown, int64 subject, const TrailSubjectSet *pending)
 {
+	guard_limit_next(shown, subject, pending);
 }
 
-static void
+static bool
 guard_write(WitnessShown *shown, const TrailDisclosure *disclosure, bool failed)
 {
 	/* First, because it may lock down whoever reads. */
 	guard_canary_write(shown, disclosure, failed);
 	guard_lockdown_write(shown, disclosure, failed);
+	return guard_limit_write(shown, disclosure, failed);
 }
 
 static void
 guard_end(WitnessShown *shown)
 {
+	guard_limit_end(shown);
 }
 
 static const WitnessGuard guard_hears = {.start = guard_start,
@@ -122,6 +131,7 @@ guard_init(void)
 	guard_setting_init();
 	guard_answer_setting_init();
 	guard_answer_register();
+	guard_limit_rule_init();
 	prev_shmem_request_hook = shmem_request_hook;
 	shmem_request_hook = guard_shmem_request;
 	prev_shmem_startup_hook = shmem_startup_hook;

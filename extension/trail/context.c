@@ -215,6 +215,45 @@ trail_context_session(void)
 	}
 }
 
+/* Who the session acts for now; cut, if need be, into the buffer. */
+static const char *
+trail_context_named(const char **source, char cut[CONTEXT_ACTOR_MAX])
+{
+	const char *actor = trail_setting_actor != NULL ? trail_setting_actor : "";
+
+	*source = actor[0] != '\0' ? "claimed" : "";
+	if (trail_context_actor != NULL)
+		actor = trail_context_actor(actor, source);
+	if (strlen(actor) >= CONTEXT_ACTOR_MAX)
+	{
+		/* Cut at a character's end, never within it. */
+		int length = pg_mbcliplen(actor, strlen(actor), CONTEXT_ACTOR_MAX - 1);
+
+		memcpy(cut, actor, length);
+		cut[length] = '\0';
+		actor = cut;
+	}
+	return actor;
+}
+
+/* See trail.h. */
+void
+trail_context_who(TrailWho *who)
+{
+	static int known = 0;
+	static char cut[CONTEXT_ACTOR_MAX];
+	const char *source;
+
+	if (known != MyProcPid)
+	{
+		trail_context_session();
+		known = MyProcPid;
+	}
+	who->session = session_name;
+	who->client = session_client;
+	who->actor = trail_context_named(&source, cut);
+}
+
 static TrailPosition
 trail_context_write(Oid role, Oid session_role, const char *actor, const char *source,
 					const char *application)
@@ -266,12 +305,12 @@ trail_context_write(Oid role, Oid session_role, const char *actor, const char *s
 TrailPosition
 trail_context_position(Oid role)
 {
-	const char *actor = trail_setting_actor != NULL ? trail_setting_actor : "";
-	const char *source = actor[0] != '\0' ? "claimed" : "";
+	char cut[CONTEXT_ACTOR_MAX];
+	const char *source;
+	const char *actor = trail_context_named(&source, cut);
 	const char *application = application_name != NULL ? application_name : "";
 	Oid session_role = InvalidOid;
 	ContextWritten *slot;
-	char cut[CONTEXT_ACTOR_MAX];
 
 	/* Before authentication, and in some workers, there is no role yet. */
 	if (OidIsValid(MyDatabaseId) && !InitializingParallelWorker)
@@ -284,17 +323,6 @@ trail_context_position(Oid role)
 			role = user;
 		if (OidIsValid(user))
 			session_role = GetSessionUserId();
-	}
-	if (trail_context_actor != NULL)
-		actor = trail_context_actor(actor, &source);
-	if (strlen(actor) >= CONTEXT_ACTOR_MAX)
-	{
-		/* Cut at a character's end, never within it. */
-		int length = pg_mbcliplen(actor, strlen(actor), CONTEXT_ACTOR_MAX - 1);
-
-		memcpy(cut, actor, length);
-		cut[length] = '\0';
-		actor = cut;
 	}
 	if (written_pid != MyProcPid)
 	{

@@ -274,6 +274,49 @@ extern void trail_context_remember(Oid role);
  */
 extern const char *(*trail_context_actor)(const char *claimed, const char **source);
 
+/* Whom this process acts for, as a context says it; constants, or until the next call. */
+typedef struct TrailWho
+{
+	const char *session; /* of a parallel worker its leader's */
+	const char *client;	 /* "" for a local socket */
+	const char *actor;	 /* "" for nobody */
+} TrailWho;
+
+extern void trail_context_who(TrailWho *who);
+
+/* ----------------------------------------------------------------
+ * Reading it again (history.c)
+ * ----------------------------------------------------------------
+ */
+
+/* A disclosure, with who was meant.  Valid until the next one. */
+typedef struct TrailSeen
+{
+	TimestampTz at;
+	const char *session;
+	const char *authenticated; /* who logged in */
+	const char *session_user;
+	const char *role; /* the statement ran as */
+	const char *actor;
+	const char *client;
+	const char *class;
+	TrailManner manner;
+	const char *reason;
+	int16 subject_attnum;
+	int nclear;
+	const int16 *clear;
+	int nsealed;
+	const char *subjects; /* serialised; NULL with TRAIL_MANNER_ALL */
+	Size length;
+} TrailSeen;
+
+/*
+ * Calls see for each disclosure of this server's own trail in a database, since a time,
+ * in order.  Needs a transaction.  Raises WD3xx.
+ */
+extern void trail_history_read(TimestampTz since, Oid database,
+							   void (*see)(const TrailSeen *seen, void *arg), void *arg);
+
 /* Position after the last record that has reached the kernel. */
 extern TrailPosition trail_append_end(void);
 

@@ -21,6 +21,7 @@
 #include "access/xact.h"
 #include "commands/explain.h"
 #include "executor/executor.h"
+#include "executor/nodeAgg.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
@@ -38,6 +39,12 @@ static uint64 statements = 0;
  * client's statement has ended, and it can't commit.
  */
 static bool capture_owed = false;
+
+/*
+ * The guard has refused what was read already: the values may be about.  As above, and
+ * rows and notices that are held go nowhere.
+ */
+static bool capture_barred = false;
 
 /* What is recorded now was read by a statement that has failed: nobody may stop it. */
 static bool capture_failing = false;
@@ -109,7 +116,7 @@ witness_capture_shown(const WitnessColumns *columns, WitnessSet *set)
 {
 	WitnessShown *shown = &set->shown;
 
-	shown->clear = shown->sealed = shown->openable = false;
+	shown->clear = shown->sealed = false;
 	for (int i = 0; i < columns->count; i++)
 	{
 		SealKeyId key = columns->keys[i];
@@ -121,6 +128,20 @@ witness_capture_shown(const WitnessColumns *columns, WitnessSet *set)
 	}
 	/* The key alone, in clear. */
 	shown->clear |= !shown->sealed;
+}
+
+/* Does the statement return rows that it writes, but for those that it makes itself? */
+static bool
+witness_capture_returns(const PlannedStmt *stmt)
+{
+	const ModifyTable *modify;
+
+	if (stmt->hasModifyingCTE)
+		return true;
+	if (!stmt->hasReturning || !IsA(stmt->planTree, ModifyTable))
+		return false;
+	modify = (const ModifyTable *) stmt->planTree;
+	return modify->operation != CMD_INSERT || modify->onConflictAction == ONCONFLICT_UPDATE;
 }
 
 /* Asks the guard how many people a new set may show. */
@@ -135,6 +156,8 @@ witness_capture_guard(WitnessCapture *capture, WitnessSet *set)
 	set->shown.class = set->relation->subjects[set->subject].class;
 	set->shown.relation = &set->relation->trail;
 	set->shown.memory = capture->memory;
+	set->shown.returns =
+		set->manner == TRAIL_MANNER_WRITE && witness_capture_returns(capture->query->plannedstmt);
 	witness_capture_shown(columns, set);
 	if (witness_guard == NULL || capture_failing)
 		return;
@@ -268,6 +291,30 @@ witness_capture_written(WitnessCapture *capture, WitnessSet *set)
 	set->have_last = false;
 }
 
+/* Lets the guard see what is about to be recorded.  Raises where it may not be shown. */
+static bool
+witness_capture_permitted(WitnessSet *set, const TrailDisclosure *disclosure)
+{
+	volatile bool permitted = false;
+
+	/* Once refused, it is only recorded. */
+	if (set->refused)
+		return false;
+	PG_TRY();
+	{
+		permitted = witness_guard->write(&set->shown, disclosure, capture_failing);
+	}
+	PG_CATCH();
+	{
+		set->refused = capture_barred = witness_capture_pending = true;
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	if (!permitted)
+		set->refused = capture_barred = witness_capture_pending = true;
+	return permitted;
+}
+
 static void
 witness_capture_write_set(WitnessCapture *capture, WitnessSet *set, TrailSubjectSet *subjects,
 						  TrailManner manner, const char *reason)
@@ -299,7 +346,7 @@ witness_capture_write_set(WitnessCapture *capture, WitnessSet *set, TrailSubject
 	disclosure.relation = &set->relation->trail;
 	disclosure.subject_attnum = set->relation->subject_attnums[set->subject];
 	disclosure.manner = manner;
-	disclosure.reason = reason;
+	disclosure.reason = set->shown.returns && reason[0] == '\0' ? "returning" : reason;
 	disclosure.clear = clear;
 	disclosure.sealed = sealed;
 	disclosure.opens = seal_opens(SEAL_KEY_NONE) - capture->opens_before;
@@ -307,11 +354,45 @@ witness_capture_write_set(WitnessCapture *capture, WitnessSet *set, TrailSubject
 	if (witness_guard != NULL)
 	{
 		witness_capture_shown(columns, set);
-		witness_guard->write(&set->shown, &disclosure, capture_failing);
+		if (!witness_capture_permitted(set, &disclosure))
+		{
+			/* Nobody will see it: it is what it was before it was found to be small. */
+			disclosure.manner = set->manner;
+			disclosure.reason = set->reason;
+		}
 	}
 	trail_record_disclosure(&disclosure);
 	pfree(clear);
 	pfree(sealed);
+}
+
+/*
+ * Groups that a node has returned, or, where it hashes, is known to have: so that what is
+ * written before its first row already tells of small groups.
+ */
+static uint64
+witness_capture_groups(const WitnessSet *set)
+{
+	uint64 groups = 1;
+	const PlanState *state;
+
+	if (set->groups == NULL)
+		return groups;
+	groups = Max(groups, *set->groups);
+	state = ((const WitnessTapNode *) ((const char *) set->groups - offsetof(WitnessTapNode, rows)))
+				->state;
+	/* Of a failed statement the tables may be gone. */
+	if (!capture_failing && IsA(state, AggState) && ((const AggState *) state)->table_filled)
+	{
+		const AggState *agg = (const AggState *) state;
+		uint64 hashed = 0;
+
+		for (int i = 0; i < agg->num_hashes; i++)
+			if (agg->perhash[i].hashtable != NULL)
+				hashed += agg->perhash[i].hashtable->hashtab->members;
+		groups = Max(groups, hashed);
+	}
+	return groups;
 }
 
 /*
@@ -321,7 +402,7 @@ witness_capture_write_set(WitnessCapture *capture, WitnessSet *set, TrailSubject
 static bool
 witness_capture_small(const WitnessSet *set, uint64 subjects)
 {
-	uint64 groups = set->groups != NULL ? Max(*set->groups, 1) : 1;
+	uint64 groups = witness_capture_groups(set);
 
 	return set->manner == TRAIL_MANNER_AGGREGATE &&
 		   subjects <= (uint64) witness_setting_small_aggregate * groups;
@@ -379,7 +460,7 @@ witness_capture_write(WitnessCapture *capture)
 	}
 	capture->dirty = false;
 	/* Another statement of this backend may still have something. */
-	witness_capture_pending = capture_owed;
+	witness_capture_pending = capture_owed || capture_barred;
 	for (WitnessCapture *other = captures; other != NULL; other = other->below)
 		witness_capture_pending |= other->dirty;
 }
@@ -406,6 +487,11 @@ witness_capture_write_all(void)
 		return;
 	for (WitnessCapture *capture = captures; capture != NULL; capture = capture->below)
 		witness_capture_write(capture);
+	if (capture_barred && !capture_failing)
+		ereport(ERROR, (errcode(ERRCODE_WARD_LIMIT_REACHED),
+						errmsg("what this statement has read may not be shown"),
+						errdetail("A function caught the error that refused it."),
+						errhint("Run the statement again for fewer people, or ask an officer.")));
 	if (capture_owed)
 		ereport(ERROR,
 				(errcode(ERRCODE_WARD_TRAIL_UNREACHABLE),
@@ -445,9 +531,9 @@ witness_capture_failed(WitnessCapture *capture)
 void
 witness_capture_forgive(void)
 {
-	if (!capture_owed)
+	if (!capture_owed && !capture_barred)
 		return;
-	capture_owed = false;
+	capture_owed = capture_barred = false;
 	witness_capture_pending = false;
 	for (WitnessCapture *capture = captures; capture != NULL; capture = capture->below)
 		witness_capture_pending |= capture->dirty;
@@ -530,7 +616,7 @@ witness_capture_end(void *arg)
 			*at = capture->below;
 			break;
 		}
-	witness_capture_pending = capture_owed;
+	witness_capture_pending = capture_owed || capture_barred;
 	for (WitnessCapture *other = captures; other != NULL; other = other->below)
 		witness_capture_pending |= other->dirty;
 	for (WitnessColumns *columns = capture->columns; columns != NULL; columns = columns->next)

@@ -24,6 +24,7 @@ typedef struct WitnessShown
 	bool clear;					   /* it shows columns in clear, as things stand */
 	bool sealed;				   /* it refers to sealed columns */
 	bool openable;				   /* and its role may open one */
+	bool returns;				   /* written rows, that the statement returns */
 	MemoryContext memory;		   /* lives until end() has returned */
 	struct GuardShown *guard;	   /* the guard's own */
 } WitnessShown;
@@ -49,10 +50,11 @@ typedef struct WitnessGuard
 	void (*next)(WitnessShown *shown, int64 subject, const TrailSubjectSet *pending);
 
 	/*
-	 * A disclosure is about to be recorded, in this manner, before its rows leave.  Where
-	 * the statement has failed already, nothing may be raised.
+	 * A disclosure is about to be recorded, in this manner, before its rows leave.  Raises
+	 * where they may not.  Where the statement has failed already, nothing may be raised,
+	 * and false says that they may not.
 	 */
-	void (*write)(WitnessShown *shown, const TrailDisclosure *disclosure, bool failed);
+	bool (*write)(WitnessShown *shown, const TrailDisclosure *disclosure, bool failed);
 
 	/* The statement has ended, well or not.  Never raises. */
 	void (*end)(WitnessShown *shown);

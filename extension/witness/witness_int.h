@@ -125,6 +125,7 @@ typedef struct WitnessSet
 	bool all_pending;		  /* with TRAIL_MANNER_ALL */
 	bool all_written;
 	bool small_written; /* written as row, because small */
+	bool refused;		/* by the guard, as it was to be written */
 	uint8 nobody;		/* WITNESS_NOBODY_*, pending */
 	uint8 nobody_written;
 	bool have_last;
