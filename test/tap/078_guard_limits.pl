@@ -138,7 +138,7 @@ $standby->stop;
 
 # Where the trail can't be read, here for want of a process, nobody who is limited is shown anything.
 $node->stop;
-$node->append_conf('postgresql.conf', "ward.limit_wait = '1500ms'\nmax_worker_processes = 4\nmax_parallel_workers = 0");
+$node->append_conf('postgresql.conf', "ward.limit_wait = '1500ms'\nmax_worker_processes = 1");
 $node->start;
 ($out, $err) = as('intruder', "\\set VERBOSITY verbose\nSELECT id FROM person WHERE id = 1");
 is($out, '', 'what was shown before can not be counted: nothing is shown');
