@@ -20,11 +20,12 @@
 #include "storage/fd.h"
 #include "utils/memutils.h"
 
-#define CARRY_MAGIC "WARDCRY1"
 #define CARRY_FORMAT 1
 /* magic, format, header length, node, cut, made, entries, root, file length, checksum */
 #define CARRY_HEADER (8 + 4 + 4 + TRAIL_NODE_LENGTH + 8 + 8 + 8 + TRAIL_HASH_LENGTH + 8 + 4)
 #define CARRY_ENTRY (8 + TRAIL_FRAME_HEADER)
+
+static const char carry_magic[8] = {'W', 'A', 'R', 'D', 'C', 'R', 'Y', '1'};
 
 void
 trail_carry_path_in(char *path, const char *directory, TrailPosition cut)
@@ -72,7 +73,7 @@ trail_carry_check(TrailCarry *carry, uint64 *offset)
 	Size at = CARRY_HEADER;
 
 	*offset = 0;
-	if (carry->length < CARRY_HEADER || memcmp(bytes, CARRY_MAGIC, 8) != 0)
+	if (carry->length < CARRY_HEADER || memcmp(bytes, carry_magic, sizeof(carry_magic)) != 0)
 		return "it does not start with the header of what a prune carried over";
 	*offset = 8;
 	if (trail_segment_get32(bytes + 8) != CARRY_FORMAT ||
@@ -220,7 +221,7 @@ trail_carry_write(TrailCarry *carry, TrailFault *fault)
 	int errnum;
 	int fd;
 
-	memcpy(head, CARRY_MAGIC, 8);
+	memcpy(head, carry_magic, sizeof(carry_magic));
 	trail_segment_put32(head + 8, CARRY_FORMAT);
 	trail_segment_put32(head + 12, CARRY_HEADER);
 	memcpy(head + 16, carry->node, TRAIL_NODE_LENGTH);
