@@ -63,7 +63,7 @@ UPDATE limited SET city = 'moved' WHERE id > 100;
 -- Unless they return.
 UPDATE limited SET city = 'moved' WHERE id = 100 RETURNING name;
 -- The message: which limit, how many, since when, whom to ask; nobody's key.
-\set VERBOSITY verbose
+\set VERBOSITY default
 DO $$
 DECLARE
 	m text; d text; h text;

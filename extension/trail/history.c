@@ -4,7 +4,7 @@
  *
  * The trail is read from the segment that was begun before that time.  What a disclosure
  * refers to may stand in an older one, which is then read, once, for contexts and
- * relations alone.
+ * relations alone; of what was pruned, these were carried over.
  *
  * No locks; see reader.c.
  */
@@ -58,6 +58,30 @@ history_keep(History *history, const TrailFrame *frame)
 			hash_search(history->relations, &frame->position, HASH_ENTER, NULL);
 
 		trail_decode_relation(frame, &entry->body);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/* What of the records that were pruned is still referred to. */
+static void
+history_carried(History *history)
+{
+	TrailPosition begin = trail_append_begin();
+	MemoryContext old = MemoryContextSwitchTo(history->memory);
+	TrailCarry carry;
+	TrailCarryEntry entry;
+	TrailFrame frame;
+	TrailFault fault;
+
+	if (begin > 0)
+	{
+		if (!trail_carry_read(trail_setting_directory, begin, &carry, &fault))
+			trail_segment_raise(&fault);
+		while (trail_carry_next(&carry, &entry))
+		{
+			trail_reader_frame(&frame, entry.position, entry.leaf, entry.length);
+			history_keep(history, &frame);
+		}
 	}
 	MemoryContextSwitchTo(old);
 }
@@ -221,6 +245,7 @@ trail_history_read(TimestampTz since, Oid database, void (*see)(const TrailSeen 
 	control.entrysize = sizeof(HistoryRelation);
 	history.relations =
 		hash_create("pg_ward relations", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	history_carried(&history);
 	at = history_segments(&history, since);
 	if (history.count > 0 && history.firsts[at] < end)
 	{

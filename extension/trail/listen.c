@@ -2,7 +2,8 @@
  * listen.c
  *		Events read back from this server's trail, for processes that act upon them.
  *
- * Whoever remembers where it went on misses none, whatever crashes: the trail is its queue.
+ * Whoever remembers where it went on misses none, whatever crashes: the trail is its queue,
+ * for as long as ward.retention keeps it.
  * Reads below the recorded end, without locks (reader.c).  Raises WD3xx where the trail can't
  * be read.
  */
@@ -28,9 +29,10 @@ trail_listen(TrailPosition from, const char *kind, TrailListener listener, void 
 {
 	MemoryContext each =
 		AllocSetContextCreate(CurrentMemoryContext, "pg_ward listen", ALLOCSET_DEFAULT_SIZES);
-	TrailReader *reader = trail_reader_open(from);
+	/* Whoever was away for longer than evidence is kept goes on with what there is. */
+	TrailPosition next = Max(from, trail_append_begin());
+	TrailReader *reader = trail_reader_open(next);
 	MemoryContext old = MemoryContextSwitchTo(each);
-	TrailPosition next = from;
 	TrailFrame frame;
 	bool more = true;
 

@@ -286,6 +286,22 @@ both('a cut further than was signed', qr/the trail was pruned up to record $begi
 restore();
 $node->start;
 both('restored');
+
+# --- limits count what stays, by the sessions and tables that were carried over
+($in, $out, $err) = ('', '', '');
+$session = IPC::Run::start([ 'psql', '-XAtq', '-U', 'clerk', '-d', $node->connstr('postgres') ], '<', \$in, '>', \$out, '2>', \$err);
+is(live('SELECT name FROM person WHERE id = 1'), 'secret1', 'a session begins again');
+fill(200);
+$begins = sql('SELECT records FROM ward.trail_status');
+is(live('SELECT count(name) FROM (SELECT name FROM person WHERE id BETWEEN 2 AND 4 OFFSET 0) p'), '3', 'and reads on, by what it has said of itself');
+sleep 3;
+set("ward.retention = '2s'");
+$node->poll_query_until('postgres', "SELECT begins > $begins - 100 FROM ward.retention_status") or die;
+set("ward.retention = '10d'");
+cmp_ok(begins(), '<=', $begins, 'what it read is still there');
+sql(q{SELECT ward.limit('few', 'person', 90, '1 day', applies_to => '{clerk}')});
+is($node->safe_psql('postgres', 'SELECT name FROM person WHERE id = 50', extra_params => [ '-U', 'clerk' ]), 'secret50', 'a limit is counted from a pruned trail');
+is(sql(q{SELECT people FROM ward.limit_use WHERE name = 'few'}), '4', 'with whom the evidence that stays names');
 $node->stop;
 
 # --- of a trail that was never pruned
