@@ -73,7 +73,7 @@ $node->safe_psql('postgres', 'ALTER ROLE backup SUPERUSER');
 $file = dumped('backup');
 unlike(slurp_file($file), qr/planted/, 'nor does a superuser');
 is(join(' ', sort(slurp_file($file) =~ /^COPY _ward\.(\w+)/mg)),
-	'copy evidence_hold incident incident_group incident_question incident_version key key_hold key_version notification '
+	'canary copy evidence_hold guard_limit incident incident_group incident_question incident_version key key_hold key_version notification '
 	  . 'notification_columns notification_log sealed_column standby subject_description unseal_grant watch',
 	'of the extension what people have entered is dumped, and nothing of the trail or its index');
 unlike(slurp_file($file), qr/_ward\.disclosure/, 'and nothing of the index');
