@@ -19,18 +19,8 @@ SELECT pg_catalog.pg_extension_config_dump('_ward.canary', '');
 SELECT pg_catalog.pg_extension_config_dump('_ward.canary_id_seq', '');
 COMMENT ON TABLE _ward.canary IS 'people whom no honest work touches, and what becomes of whoever reads one';
 
-CREATE FUNCTION _ward.canary_changed() RETURNS trigger
-	LANGUAGE plpgsql SECURITY DEFINER
-	SET search_path = pg_catalog, pg_temp
-	AS $$
-BEGIN
-	PERFORM _ward.invalidate('_ward.canary'::regclass);
-	RETURN NULL;
-END
-$$;
-REVOKE ALL ON FUNCTION _ward.canary_changed() FROM PUBLIC;
 CREATE TRIGGER canary_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON _ward.canary
-	FOR EACH STATEMENT EXECUTE FUNCTION _ward.canary_changed();
+	FOR EACH STATEMENT EXECUTE FUNCTION _ward.guard_changed();
 
 CREATE FUNCTION ward.canary(target regclass, subject text, on_read text DEFAULT 'alert', key text DEFAULT NULL, exempt name[] DEFAULT '{}')
 	RETURNS bigint

@@ -199,24 +199,6 @@ guard_answer_finished(void)
 
 /* ---------------------------------------------------------------- telling */
 
-static void
-guard_answer_event(const char *kind, const TrailField *fields, int nfields)
-{
-	MemoryContext old = CurrentMemoryContext;
-
-	PG_TRY();
-	{
-		(void) trail_record_event(kind, fields, nfields);
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(old);
-		EmitErrorReport();
-		FlushErrorState();
-	}
-	PG_END_TRY();
-}
-
 /* Shows what the last command came to; NULL: it worked. */
 static void
 guard_answer_outcome(int lines, bool given_up, const char *problem)
@@ -244,9 +226,9 @@ guard_answer_outcome(int lines, bool given_up, const char *problem)
 											 lines)
 								   : errhint("It is run again with the same alerts.")));
 	if ((problem != NULL) != failed_before)
-		guard_answer_event(problem != NULL ? "guard.alert_command_failed"
-										   : "guard.alert_command_resumed",
-						   &field, problem != NULL ? 1 : 0);
+		trail_record_event_logged(problem != NULL ? "guard.alert_command_failed"
+												  : "guard.alert_command_resumed",
+								  &field, problem != NULL ? 1 : 0);
 }
 
 static void
@@ -416,7 +398,7 @@ guard_answer_action_failed(AnswerAction *action)
 					  errhint("It is tried again. The log says why; max_worker_processes may be "
 							  "too small. An officer can call ward.freeze_key().")));
 	if (action->tries == ANSWER_TRIES)
-		guard_answer_event("guard.action_failed", fields, 2);
+		trail_record_event_logged("guard.action_failed", fields, 2);
 }
 
 /* Looks after the freezes; false: one is under way. */

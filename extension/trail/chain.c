@@ -333,41 +333,6 @@ trail_chain_cut(TrailChain *chain, const uint8 node[TRAIL_NODE_LENGTH], const Tr
 }
 
 static bool
-trail_chain_varint(const char **at, const char *end, uint64 *value)
-{
-	*value = 0;
-	for (int shift = 0; shift < 64 && *at < end; shift += 7)
-	{
-		uint8 byte = (uint8) * (*at)++;
-
-		*value |= (uint64) (byte & 0x7f) << shift;
-		if (byte < 0x80)
-			return true;
-	}
-	return false;
-}
-
-/* A string of a record's body; absent ones are NULL. */
-static bool
-trail_chain_string(const char **at, const char *end, const char **string, Size *len)
-{
-	uint64 value;
-
-	*string = NULL;
-	*len = 0;
-	if (!trail_chain_varint(at, end, &value))
-		return false;
-	if (value == 0)
-		return true;
-	if (value - 1 > (uint64) (end - *at))
-		return false;
-	*string = *at;
-	*len = value - 1;
-	*at += *len;
-	return true;
-}
-
-static bool
 trail_chain_is(const char *string, Size len, const char *word)
 {
 	return string != NULL && len == strlen(word) && memcmp(string, word, len) == 0;
@@ -408,16 +373,17 @@ trail_chain_pruned(const char *leaf, Size len, TrailPruned *pruned)
 	int found = 0;
 
 	if (leaf[0] != TRAIL_KIND_EVENT || trail_segment_get32(leaf + 10) != 0 ||
-		!trail_chain_varint(&at, end, &value) || !trail_chain_string(&at, end, &string, &length) ||
-		!trail_chain_is(string, length, TRAIL_PRUNED) || !trail_chain_varint(&at, end, &fields))
+		!trail_note_get_varint(&at, end, &value) ||
+		!trail_note_get_string(&at, end, &string, &length) ||
+		!trail_chain_is(string, length, TRAIL_PRUNED) || !trail_note_get_varint(&at, end, &fields))
 		return false;
 	for (uint64 i = 0; i < fields; i++)
 	{
 		const char *name;
 		Size name_length;
 
-		if (!trail_chain_string(&at, end, &name, &name_length) ||
-			!trail_chain_string(&at, end, &string, &length))
+		if (!trail_note_get_string(&at, end, &name, &name_length) ||
+			!trail_note_get_string(&at, end, &string, &length))
 			return false;
 		if (trail_chain_is(name, name_length, "cut"))
 		{

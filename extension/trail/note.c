@@ -297,7 +297,8 @@ trail_note_leaf(uint8 *leaf, Size room, int64 now, const char *reason, uint64 in
 	return (Size) (at - leaf);
 }
 
-static bool
+/* See trail_int.h. */
+bool
 trail_note_get_varint(const char **at, const char *end, uint64 *value)
 {
 	*value = 0;
@@ -312,12 +313,19 @@ trail_note_get_varint(const char **at, const char *end, uint64 *value)
 	return false;
 }
 
-static bool
+/* See trail_int.h. */
+bool
 trail_note_get_string(const char **at, const char *end, const char **value, Size *len)
 {
 	uint64 length;
 
-	if (!trail_note_get_varint(at, end, &length) || length == 0 || length - 1 > (Size) (end - *at))
+	*value = NULL;
+	*len = 0;
+	if (!trail_note_get_varint(at, end, &length))
+		return false;
+	if (length == 0)
+		return true;
+	if (length - 1 > (uint64) (end - *at))
 		return false;
 	*value = *at;
 	*len = length - 1;
@@ -333,11 +341,12 @@ trail_note_read(const char *body, Size len, TrailCheckpoint *checkpoint)
 	const char *reason;
 	Size reason_len;
 
-	if (!trail_note_get_string(&body, end, &reason, &reason_len) ||
+	if (!trail_note_get_string(&body, end, &reason, &reason_len) || reason == NULL ||
 		reason_len >= sizeof(checkpoint->reason) ||
 		!trail_note_get_varint(&body, end, &checkpoint->interval) ||
 		!trail_note_get_varint(&body, end, &checkpoint->epoch) ||
-		!trail_note_get_string(&body, end, &checkpoint->text, &checkpoint->length) || body != end)
+		!trail_note_get_string(&body, end, &checkpoint->text, &checkpoint->length) ||
+		checkpoint->text == NULL || body != end)
 		return false;
 	memcpy(checkpoint->reason, reason, reason_len);
 	checkpoint->reason[reason_len] = '\0';

@@ -327,6 +327,25 @@ trail_record_event(const char *kind, const TrailField *fields, int nfields)
 	return trail_record_event_any(kind, fields, nfields, false);
 }
 
+/* See trail.h. */
+void
+trail_record_event_logged(const char *kind, const TrailField *fields, int nfields)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		(void) trail_record_event(kind, fields, nfields);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(old);
+		EmitErrorReport();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+}
+
 /* See trail.h.  Raises WD3xx. */
 TrailPosition
 trail_record_cluster_event(const char *kind, const TrailField *fields, int nfields)

@@ -96,29 +96,11 @@ trail_ship_register(void)
 
 /* ---------------------------------------------------------------- telling */
 
-static void
-trail_ship_event(const char *kind, const char *problem)
-{
-	MemoryContext old = CurrentMemoryContext;
-	TrailField field = {"problem", problem};
-
-	PG_TRY();
-	{
-		(void) trail_record_event(kind, &field, problem != NULL ? 1 : 0);
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(old);
-		EmitErrorReport();
-		FlushErrorState();
-	}
-	PG_END_TRY();
-}
-
 /* What stops it; NULL: nothing any more. */
 static void
 trail_ship_problem(const char *problem)
 {
+	TrailField field = {"problem", problem};
 	bool news;
 	bool failed_before;
 
@@ -138,8 +120,9 @@ trail_ship_problem(const char *problem)
 	else
 		ereport(LOG, (errmsg("this standby's trail is delivered to the primary again")));
 	if ((problem != NULL) != failed_before)
-		trail_ship_event(problem != NULL ? "trail.shipping_failed" : "trail.shipping_resumed",
-						 problem);
+		trail_record_event_logged(problem != NULL ? "trail.shipping_failed"
+												  : "trail.shipping_resumed",
+								  &field, problem != NULL ? 1 : 0);
 }
 
 static bool

@@ -131,25 +131,6 @@ trail_signer_want(void)
 
 /* ---------------------------------------------------------------- telling */
 
-/* Records an event; what stops it is logged, and stops nothing here. */
-static void
-trail_signer_event(const char *kind, const TrailField *fields, int nfields)
-{
-	MemoryContext old = CurrentMemoryContext;
-
-	PG_TRY();
-	{
-		(void) trail_record_event(kind, fields, nfields);
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(old);
-		EmitErrorReport();
-		FlushErrorState();
-	}
-	PG_END_TRY();
-}
-
 /* A fault, or NULL: none any more.  Logged when it is another one than before. */
 static void
 trail_signer_problem(const TrailFault *fault)
@@ -199,8 +180,8 @@ trail_signer_anchored(uint64 size, const char *problem)
 				 errhint("Checkpoints that nobody keeps elsewhere can be rewritten by whoever "
 						 "takes this host. It is run again with the next one.")));
 	if ((problem != NULL) != failed_before)
-		trail_signer_event(problem != NULL ? "trail.anchor_failed" : "trail.anchor_resumed", &field,
-						   problem != NULL ? 1 : 0);
+		trail_record_event_logged(problem != NULL ? "trail.anchor_failed" : "trail.anchor_resumed",
+								  &field, problem != NULL ? 1 : 0);
 }
 
 /* ---------------------------------------------------------------- signing */
@@ -544,7 +525,7 @@ trail_signer_set_up(TrailFault *fault)
 						   trail_setting_signing_key_file, epoch - 1),
 				 errhint("A new chain of keys is begun. Verifiers tell of the break until they are "
 						 "given its first key as well, which ward.trail_status shows.")));
-		trail_signer_event("trail.key_lost", &field, 1);
+		trail_record_event_logged("trail.key_lost", &field, 1);
 	}
 	if (slot < 0)
 	{
@@ -630,7 +611,7 @@ trail_signer_watch_size(void)
 				(errmsg("the trail has filled %d percent of ward.trail_max_size", percent),
 				 errhint("When it is full, statements that would disclose watched data are "
 						 "refused. Raise the limit in time.")));
-		trail_signer_event("trail.filling", fields, 2);
+		trail_record_event_logged("trail.filling", fields, 2);
 	}
 	warned = share;
 }

@@ -211,6 +211,9 @@ typedef struct TrailField
 
 extern TrailPosition trail_record_event(const char *kind, const TrailField *fields, int nfields);
 
+/* The same for a process with no statement to fail: what stops it is logged. */
+extern void trail_record_event_logged(const char *kind, const TrailField *fields, int nfields);
+
 /*
  * One that concerns the whole cluster: every database's index takes it, but not the context
  * of another database, so that the fields must say who acted.

@@ -388,6 +388,9 @@ extern bool trail_note_signed_by(const char *text, const TrailNote *note,
 extern Size trail_note_leaf(uint8 *leaf, Size room, int64 now, const char *reason, uint64 interval,
 							uint64 epoch, const char *text, Size len);
 extern bool trail_note_read(const char *body, Size len, TrailCheckpoint *checkpoint);
+/* From a record's body on; a string points into it, absent ones are NULL. */
+extern bool trail_note_get_varint(const char **at, const char *end, uint64 *value);
+extern bool trail_note_get_string(const char **at, const char *end, const char **value, Size *len);
 
 /* ---- signing.c: the file of the signing key ---- */
 
